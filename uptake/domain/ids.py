@@ -21,9 +21,7 @@ def contact_id(key: bytes, *, account_id: str, user_id: str) -> str:
     return keyed_hash(key, "contact", account_id, user_id)
 
 
-def send_id(
-    key: bytes, *, playbook: str, account_id: str, entry_no: int, stage_key: str, contact_id: str
-) -> str:
+def send_id(key: bytes, *, playbook: str, account_id: str, entry_no: int, stage_key: str, contact_id: str) -> str:
     """Return the id a message carries to the mail service and back.
 
     It depends on nothing a lost ledger would forget, so events still match after a restore.

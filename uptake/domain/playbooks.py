@@ -1,0 +1,250 @@
+"""A playbook and the workspace it runs in: the YAML of `playbooks/` as frozen, strict models.
+
+Conditions are still text here; `uptake.domain.conditions` parses them. Files, lines and texts are the
+business of `uptake.adapters.playbook_files`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import date, time, timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+NEXT_BEST = "next_best"  # `teaches:` this means: the feature recommended to each contact at entry
+
+_DURATION = re.compile(r"^(\d{1,4})(h|d|w)$")
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_SHARE = re.compile(r"^(\d{1,3}(?:\.\d+)?)%$")
+
+
+def _duration(value: object) -> object:
+    """Read `28d`, `12h` or `2w`."""
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.match(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a duration; expected a number and a unit, like 12h, 3d or 2w")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _share(value: object) -> object:
+    """Read `10%` as 0.1; a bare number is refused, because nobody can tell 10 from 0.1 by its looks."""
+    if isinstance(value, float) and 0 <= value <= 1:  # our own serialised form
+        return value
+    match = _SHARE.match(value) if isinstance(value, str) else None
+    if match is None or not 0 <= (share := float(match[1]) / 100) <= 1:
+        raise ValueError(f"{value!r} is not a share; expected a percentage from 0% to 100%, like 10%")
+    return share
+
+
+def _write_duration(value: timedelta) -> str:
+    hours = int(value / _UNITS["h"])
+    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
+
+
+def _write_share(value: float) -> str:
+    return f"{value * 100:g}%"
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": _DURATION.pattern, "examples": ["12h", "3d", "2w"]}
+_SHARE_SCHEMA = {"type": "string", "pattern": _SHARE.pattern, "examples": ["10%"]}
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    PlainSerializer(_write_duration, return_type=str),
+    Field(json_schema_extra=_DURATION_SCHEMA),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    PlainSerializer(_write_share, return_type=str),
+    Field(json_schema_extra=_SHARE_SCHEMA),
+]
+Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+Condition = Annotated[str, Field(min_length=1, max_length=4_000)]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors: a key the engine ignores would be a lie to its author."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ContactChoice(Strict):
+    """Which people of an account are taught; chosen at entry for both arms, never replaced."""
+
+    prefer: tuple[str, ...] = Field(default=(), description="Roles in order of preference")
+    max_per_account: int = Field(default=3, ge=1, le=1_000)
+
+
+class Audience(Strict):
+    """Who enters."""
+
+    where: Condition = Field(description="Condition on account, contact, feature and account_feature")
+    contacts: ContactChoice = ContactChoice()
+
+
+class Goal(Strict):
+    """What the playbook wants, measured in product usage and counted alike in every arm."""
+
+    reach: Literal["adopted", "tried"] = "adopted"
+    by: Literal["account", "contact"] = "account"
+    within: Duration = Field(description="How long after entry it counts, like 28d")
+
+
+class ReEntry(Strict):
+    """When an account may enter again."""
+
+    after: Duration
+    max: int = Field(ge=1, description="Entries in all, the first included")
+
+
+class Stage(Strict):
+    """One step: an e-mail to each contact, or a task for a person."""
+
+    email: str | None = Field(default=None, pattern=r"^[\w.-]+\.md$", description="Text in the same folder")
+    task: str | None = Field(default=None, min_length=1, description="What the account's owner should do")
+    after: Duration = Field(default=timedelta(0), description="Counted from the end of the stage before")
+    when: Condition | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Stage:
+        if (self.email is None) == (self.task is None):
+            raise ValueError("a stage has either `email` or `task`")
+        return self
+
+
+class Edits(StrEnum):
+    """What a changed file means for people already in."""
+
+    FOLLOW = "follow"  #: they follow the new definition, their place kept by stage key
+    PIN = "pin"  #: they keep the definition they entered with
+
+
+class Playbook(Strict):
+    """One playbook file."""
+
+    teaches: Key = Field(description="A feature_key of the catalogue, or next_best")
+    topic: Key = Field(description="Unsubscribe topic, from _workspace.yml")
+    audience: Audience
+    goal: Goal
+    holdout: Share = Field(description="Share of accounts that get nothing, so that lift can be measured")
+    exit_when: Condition | None = None
+    stages: dict[Key, Stage] = Field(min_length=1)
+    re_entry: ReEntry | None = None
+    edits: Edits = Edits.FOLLOW
+    priority: int = Field(default=100, ge=0, le=1_000, description="The lowest wins a person's attention")
+
+
+class Sender(Strict):
+    """Who the mail comes from."""
+
+    name: str = Field(min_length=1)
+    address: str = Field(pattern=r"^[\x21-\x7e]+@[\x21-\x7e]+$")
+
+
+class Cap(Strict):
+    """At most `mails` within `per`."""
+
+    mails: int = Field(ge=1)
+    per: Duration
+
+
+class Caps(Strict):
+    """How often anybody may be mailed, over all playbooks."""
+
+    person: Cap
+    account: Cap
+
+
+class Window(Strict):
+    """When mail may leave, on the recipient's own clock."""
+
+    days: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri")
+    start: time
+    end: time
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Window:
+        if not self.start < self.end:
+            raise ValueError(f"window ends at {self.end:%H:%M}, which is not after its start {self.start:%H:%M}")
+        return self
+
+
+class Exclusions(Strict):
+    """Accounts that no playbook takes in."""
+
+    churned: bool = True
+    internal: bool = True
+    open_ticket: bool = True
+    younger_than: Duration = timedelta(days=14)
+
+
+class Approval(Strict):
+    """How far an approval reaches."""
+
+    tolerance: Share = 0.25
+    expires: Duration = timedelta(days=90)
+
+
+class Consent(Strict):
+    """On what basis people are mailed who gave no consent of their own."""
+
+    default_basis: Literal["none", "soft_opt_in", "contract"] = "none"
+
+
+class Workspace(Strict):
+    """`_workspace.yml`: what holds for every playbook."""
+
+    sender: Sender
+    reply_to: Sender | None = None
+    postal_address: str = Field(min_length=10)
+    topics: dict[Key, int] = Field(min_length=1, description="Topic -> SendGrid unsubscribe group id")
+    exclusions: Exclusions = Exclusions()
+    caps: Caps
+    window: Window
+    holidays: tuple[date, ...] = ()
+    default_time_zone: str = "UTC"
+    default_locale: str = "en"
+    approval: Approval = Approval()
+    global_control: Share = 0.0
+    consent: Consent = Consent()
+    allowed_links: tuple[str, ...] = Field(default=(), description="Hosts that stage texts may link to")
+
+
+class StageText(Strict):
+    """The text of one e-mail stage: Markdown with front matter, not yet rendered."""
+
+    subject: str = Field(min_length=1, max_length=200)
+    preheader: str = ""
+    body: str = Field(min_length=1, description="Markdown with Jinja merge fields")
+
+
+class Release(Strict):
+    """All that decides what people get: definition, texts, layout and workspace rules, frozen together.
+
+    The ledger stores it whole; the tick reads it from there and never from files, so that merging an edit
+    mails nobody.
+    """
+
+    name: Key
+    playbook: Playbook
+    workspace: Workspace
+    texts: dict[Key, StageText]  # by stage key, e-mail stages only
+    layout: str  # MJML
+
+    @property
+    def release_hash(self) -> str:
+        """SHA-256 of the canonical form: any change of what people would get changes it."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def template_hash(self, stage_key: str) -> str:
+        """SHA-256 of one stage's text inside its layout."""
+        text = self.texts[stage_key]
+        return hashlib.sha256(f"{self.layout}\x1f{text.model_dump_json()}".encode()).hexdigest()

@@ -1,0 +1,479 @@
+"""What operations need from the outside, as small Protocols.
+
+Sets of rows travel as `pyarrow.Table`; each docstring names the columns. Adapters implement these;
+fakes ship in `uptake.testing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+from uptake.domain.eligibility import Reason
+from uptake.domain.playbooks import Release, Workspace
+from uptake.domain.sends import DeliveryEvent, SuppressionReason
+
+Status = Literal["passed", "held"]
+
+
+class Clock(Protocol):
+    """The time, as an argument."""
+
+    def now(self) -> datetime:
+        """Return the present moment, aware, in UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """The key ring, opened. The pseudonym key never changes; token keys are newest first."""
+
+    pseudonym: bytes
+    tokens: tuple[bytes, ...]
+
+
+# --- adoption: raw logs to a published snapshot ---------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One check that ran, or should have run, before a snapshot may be published."""
+
+    name: str  # unique, e.g. `gx:accounts_current:expect_column_values_to_be_between:adoption_breadth`
+    status: Literal["passed", "failed", "errored", "missing", "baseline"]
+    severity: Literal["critical", "warning"]
+    detail: str = ""  # what was found and what was expected; ids only
+
+    @property
+    def blocks(self) -> bool:
+        """A critical check that did not pass holds the snapshot; a baseline counts as run."""
+        return self.severity == "critical" and self.status not in ("passed", "baseline")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """What one run of dbt left behind."""
+
+    warehouse: Path  # DuckDB file with the candidate marts in schema `marts`
+    invocation_id: str
+    as_of: datetime
+    checks: tuple[Check, ...]  # dbt tests and source freshness
+    counts: Mapping[str, int]  # lines, events, duplicates, quarantined, unattributed, accounts, users, features
+    unmapped_events: Mapping[str, int]  # event name -> how many
+
+
+class Transformer(Protocol):
+    """Builds the candidate marts."""
+
+    def build(self, *, source: str, raw: Path, as_of: datetime | None) -> Build:
+        """Build all marts; `as_of` None = the source's own rule, else now. Raises TransformError."""
+
+    def people(self, build: Build) -> pa.Table:
+        """Return `stg_people`: contact_id, account_id, address, given_name, full_name, role, time_zone, locale,
+        consent_basis, consent_at. Addresses go from here to the ledger and nowhere else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One published, immutable set of marts."""
+
+    snapshot_id: str
+    as_of: datetime
+    directory: Path
+    manifest: Mapping[str, Any]
+
+    def files(self, mart: str) -> str:
+        """Return the Parquet path (or glob, for a partitioned mart) of one mart."""
+        folder = self.directory / mart
+        return str(folder / "*.parquet") if folder.is_dir() else f"{folder}.parquet"
+
+
+class SuiteRunner(Protocol):
+    """Validates candidate marts."""
+
+    def run(self, build: Build, *, history: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
+        """Run every suite; `history` = manifests of earlier snapshots of this source, newest first.
+
+        Never raises for a bad suite or a bad mart: that is a check with status `errored` or `missing`.
+        """
+
+
+class Snapshots(Protocol):
+    """The store of published snapshots."""
+
+    def publish(self, build: Build, checks: Sequence[Check], *, source: str, git_sha: str, now: datetime) -> Snapshot:
+        """Write the candidate marts as an immutable set and move `current` to it, atomically."""
+
+    def current(self) -> Snapshot | None:
+        """Return the snapshot that `current` points to, its files verified to be there. Raises SnapshotError."""
+
+    def open(self, snapshot_id: str) -> Snapshot:
+        """Return one snapshot. Raises SnapshotError."""
+
+    def history(self, source: str) -> list[Mapping[str, Any]]:
+        """Return the manifests of this source's snapshots, newest first."""
+
+
+# --- playbooks ------------------------------------------------------------------------------------------
+
+
+class Playbooks(Protocol):
+    """The playbooks folder."""
+
+    def names(self) -> list[str]:
+        """Return every playbook's name, sorted."""
+
+    def release(self, name: str) -> Release:
+        """Read and check one playbook with its texts, layout and workspace. Raises PlaybookError."""
+
+    def workspace(self) -> Workspace:
+        """Read `_workspace.yml`. Raises PlaybookError."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Who would enter one playbook now.
+
+    contacts: account_id, contact_id, contact_rank (1 = first chosen), feature_key, entry_no, arm, u, stratum
+    left_out: account_id, contact_id (NULL for a whole account), reason (`LeftOut`)
+    """
+
+    contacts: pa.Table
+    left_out: pa.Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advance:
+    """What one tick decides for those already in.
+
+    endings:  enrollment_id, contact_id, reason. The contact leaves.
+    account_endings: enrollment_id, reason. The whole enrollment ends (goal by account, exit, completed, stopped);
+              also for holdout arms.
+    verdicts: enrollment_id, contact_id, stage_key, verdict, reason (NULL for send and task), detail (winner's stage
+              for priority_lost, next allowed time for outside_window, else ''), version_id, feature_key, due_at
+    """
+
+    endings: pa.Table
+    account_endings: pa.Table
+    verdicts: pa.Table
+
+
+class Journeys(Protocol):
+    """The rules of the tick, run on whole sets over one snapshot. `uptake.domain` says what they mean for one row."""
+
+    def entrants(self, release: Release, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime) -> Entry:
+        """Decide who enters `release` now."""
+
+    def advance(
+        self,
+        releases: Mapping[int, Release],
+        snapshot: Snapshot,
+        ledger: Mapping[str, pa.Table],
+        now: datetime,
+        *,
+        gate_held: str | None,
+    ) -> Advance:
+        """Decide for every open enrollment; `releases` by version_id; `gate_held` = why nothing may be sent."""
+
+    def stage_counts(self, release: Release, entry: Entry, ledger: Mapping[str, pa.Table], now: datetime) -> pa.Table:
+        """Forecast first sends of the entrants: day, stage_key, count_sends; for 14 days."""
+
+
+# --- mail -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipient:
+    """One person in a batch. Holds an address: never logged, never stored outside `people`."""
+
+    send_id: str
+    contact_id: str
+    address: str
+    full_name: str | None
+    fields: Mapping[str, Any]  # merge fields: account.*, contact.*, feature.*, sender.*
+    unsubscribe_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailBatch:
+    """Messages of one stage of one version, to be sent in one request."""
+
+    release: Release
+    stage_key: str
+    recipients: tuple[Recipient, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """A request body ready to leave, and who is not in it."""
+
+    body: bytes
+    body_hash: str
+    send_ids: tuple[str, ...]  # in the order of the body's personalizations
+    refused: Mapping[str, Reason]  # send_id -> why it could not be rendered
+
+
+class Mailer(Protocol):
+    """The mail service."""
+
+    def render(self, batch: MailBatch) -> Rendered:
+        """Build the request body. Pure: no I/O."""
+
+    def post(self, rendered: Rendered) -> str | None:
+        """Send it, once; return the service's message id, if it gave one.
+
+        Raises MailerUnavailable, AcceptanceUnknown, MessageRefused or SendingForbidden.
+        """
+
+
+# --- the ledger, one Protocol per concern ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a playbook would do, at one snapshot and moment."""
+
+    plan_id: str
+    playbook: str
+    version_id: int
+    release_hash: str
+    plan_hash: str
+    snapshot_id: str
+    planned_at: datetime
+    count_accounts: int  # entering, all arms
+    count_contacts: int
+    summary: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approved:
+    """A release that may take accounts in, while `now` < expires_at and entrants stay within tolerance."""
+
+    playbook: str
+    version_id: int
+    release: Release
+    plan: Plan
+    approved_by: str
+    expires_at: datetime
+    tolerance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlState:
+    """What people have paused; the newest row of each scope and target counts."""
+
+    everything: str | None = None  # the reason, while everything is paused
+    playbooks: Mapping[str, Literal["pause", "stop"]] = field(default_factory=dict)
+    accounts: Mapping[str, Literal["pause", "stop"]] = field(default_factory=dict)
+    sending_locked: str | None = None  # the reason: 401, 403, a restored ledger
+    sending_paused_until: datetime | None = None  # 429
+
+
+class Releases(Protocol):
+    """Versions, plans, approvals, controls."""
+
+    def save_version(self, release: Release, *, git_sha: str, now: datetime) -> int: ...
+    def version(self, version_id: int) -> Release: ...
+    def save_plan(self, plan: Plan) -> None: ...
+    def plan(self, plan_id: str) -> Plan: ...
+    def latest_plan(self, playbook: str) -> Plan | None: ...
+    def approve(self, plan: Plan, *, by: str, now: datetime, expires_at: datetime, tolerance: float) -> None: ...
+    def approved(self) -> list[Approved]:
+        """Return the newest approval of each playbook, also when expired: people already in go on."""
+
+    def control(
+        self,
+        scope: Literal["all", "playbook", "account", "sending"],
+        target: str,
+        action: Literal["pause", "resume", "stop"],
+        *,
+        reason: str,
+        by: str,
+        now: datetime,
+        until: datetime | None = None,
+    ) -> None: ...
+    def controls(self) -> ControlState: ...
+
+
+class Enrollments(Protocol):
+    """Who is in, and what was decided."""
+
+    def tables(self, *, now: datetime) -> Mapping[str, pa.Table]:
+        """Return the ledger's side of a tick.
+
+        enrollments: enrollment_id, playbook, account_id, entry_no, version_id, arm, enrolled_at, status, ended_at
+                     (all of them, ended too)
+        enrollment_contacts: enrollment_id, contact_id, feature_key, status (open ones only)
+        stage_ends:  enrollment_id, contact_id, stage_key, ended_at (sends whose status is in `ENDED`, passed-over
+                     verdicts, tasks), open enrollment contacts only
+        open_sends:  enrollment_id, contact_id, stage_key, status (planned .. held: the journey waits)
+        touches:     contact_id, account_id, address_hash, accepted_at (mails taken in the last 90 days)
+        people:      contact_id, account_id, address_hash, time_zone, locale, role, has_address, erased
+        suppressions: address_hash, topic (NULL = every topic)
+        consents:    address_hash, basis, expires_at
+        assignments: playbook, account_id, arm
+        verdicts:    enrollment_id, contact_id, stage_key, verdict, reason (the newest of each, open contacts only)
+        """
+
+    def enter(self, entry: Entry, approved: Approved, *, snapshot_id: str, gate_id: int, now: datetime) -> int:
+        """Record assignments, enrollments and their contacts in one transaction; return new enrollments.
+
+        Holdout and global control are recorded alike. Entered twice = recorded once.
+        """
+
+    def record(
+        self,
+        advance: Advance,
+        *,
+        releases: Mapping[int, Release],
+        snapshot_id: str,
+        gate_id: int | None,
+        git_sha: str,
+        run: Run,
+        now: datetime,
+    ) -> Mapping[str, int]:
+        """Write endings, changed verdicts, planned sends and tasks in one transaction, if the run's fence still
+        holds; return counts by verdict and reason. Raises Held when a newer run has taken over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """One planned send a worker holds."""
+
+    send_id: str
+    enrollment_id: int
+    version_id: int
+    playbook: str
+    stage_key: str
+    account_id: str
+    contact_id: str
+    feature_key: str
+    snapshot_id: str
+    address: str
+    given_name: str | None
+    full_name: str | None
+    locale: str | None
+
+
+class Sends(Protocol):
+    """The outbox. Each method is one transaction; an `owner` that lost its lease changes nothing."""
+
+    def claim(self, *, owner: str, limit: int, now: datetime, lease: timedelta) -> list[Claimed]:
+        """Claim planned sends (and claimed ones whose lease ran out) of one version and stage."""
+
+    def intend(
+        self, send_ids: Sequence[str], *, owner: str, body_hash: str, now: datetime, deadline: datetime
+    ) -> Mapping[str, Reason]:
+        """Re-check suppression, consent, erasure, arm, pause and lease. All pass: status `sending`, attempt + 1,
+        intent and hash committed, and {} is returned. Any fails: nothing is intended; the failures come back
+        by send id, withheld or (paused) planned again, and the batch must be rendered anew without them."""
+
+    def accepted(self, send_ids: Sequence[str], *, message_id: str | None, now: datetime) -> None: ...
+    def unknown(self, send_ids: Sequence[str], *, detail: str, now: datetime) -> None: ...
+    def failed(self, send_ids: Sequence[str], *, detail: str, now: datetime) -> None: ...
+    def withheld(self, send_ids: Sequence[str], *, reason: Reason, now: datetime) -> None: ...
+    def put_back(self, send_ids: Sequence[str], *, now: datetime) -> None:
+        """Certainly not accepted: planned again."""
+
+    def expire(self, *, now: datetime) -> int:
+        """Turn `sending` rows past their deadline into `unknown`; return how many."""
+
+    def release(self, send_ids: Sequence[str], *, by: str, reason: str, now: datetime) -> int:
+        """A person orders unknown or held sends to be sent again; return how many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredBatch:
+    """One webhook body, as it came."""
+
+    batch_id: int
+    body: bytes
+    received_at: datetime
+
+
+class Delivery(Protocol):
+    """What the mail service tells, stored first and folded later."""
+
+    def store(self, body: bytes, *, now: datetime) -> int: ...
+    def unfolded(self, limit: int) -> list[StoredBatch]: ...
+    def fold(self, batch: StoredBatch, events: Sequence[DeliveryEvent], *, unreadable: int, now: datetime) -> int:
+        """Insert new events, fold sends, derive suppressions, mark the batch: one transaction; return new events."""
+
+
+class People(Protocol):
+    """Addresses, consent, suppression, preferences: the only place that knows a person."""
+
+    def load(self, people: pa.Table, *, now: datetime) -> int:
+        """Upsert `Transformer.people`; an erased person stays erased. Return how many rows changed."""
+
+    def suppress(
+        self, address_hash: str, *, reason: SuppressionReason, topic: str | None, source: str, now: datetime
+    ) -> None: ...
+    def address_hash_of(self, contact_id: str) -> str | None: ...
+    def prefer(self, contact_id: str, *, kind: str, value: str, now: datetime) -> None:
+        """Record an answer of the preference page."""
+
+    def person(self, contact_id: str) -> Mapping[str, Any] | None:
+        """Return contact_id, account_id, address, given_name, full_name, role, time_zone, locale; None if unknown."""
+
+
+class Gates(Protocol):
+    """The gate rows: no passed row for a snapshot, no mail."""
+
+    def record(
+        self,
+        *,
+        snapshot_id: str | None,
+        status: Status,
+        checks: Sequence[Check],
+        reasons: Sequence[str],
+        as_of: datetime | None,
+        now: datetime,
+    ) -> int: ...
+    def passed(self, snapshot_id: str) -> int | None:
+        """Return the gate_id of the newest row of this snapshot if it passed."""
+
+    def latest(self) -> Mapping[str, Any] | None:
+        """Return the newest row: gate_id, snapshot_id, status, reasons, checked_at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of something single-flight. Only the newest fence may write."""
+
+    run_id: int
+    kind: str
+    fence: int
+
+
+class Runs(Protocol):
+    """Single flight, by a fenced row."""
+
+    def begin(self, kind: str, *, owner: str, now: datetime, lease: timedelta) -> Run | None:
+        """Take the fence; None while another run of this kind is alive."""
+
+    def heartbeat(self, run: Run, *, now: datetime, lease: timedelta) -> None: ...
+    def finish(self, run: Run, *, status: str, detail: str, now: datetime) -> None: ...
+    def last_heartbeat(self, kind: str) -> datetime | None: ...
+
+
+class Ledger(Protocol):
+    """Operational truth."""
+
+    releases: Releases
+    enrollments: Enrollments
+    sends: Sends
+    delivery: Delivery
+    people: People
+    gates: Gates
+    runs: Runs
+
+    def export(self, directory: Path) -> None:
+        """Write the tables of the ledger export as Parquet, atomically."""
+
+    def read(self, query: str, **params: object) -> list[Mapping[str, Any]]:
+        """Run one of the named read queries (`adapters/ledger/queries.sql`), for status, explain and reports."""

@@ -1,0 +1,41 @@
+"""Every setting in one class, read once in `bootstrap`; nothing else looks at the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Settings from the environment, prefix `UPTAKE_`."""
+
+    model_config = SettingsConfigDict(env_prefix="UPTAKE_", extra="ignore", populate_by_name=True)
+
+    home: Path = Field(default=Path("var"), description="Every file Uptake writes is under here")
+    source: str = Field(default="uptake", description="Which staging source of dbt_project is active")
+    raw: Path | None = Field(default=None, description="Folder of raw logs; default HOME/raw")
+    ledger_url: str | None = Field(default=None, description="SQLAlchemy URL; default SQLite in HOME")
+    playbooks_dir: Path = _ROOT / "playbooks"
+    dbt_project_dir: Path = _ROOT / "dbt_project"
+    expectations_dir: Path = _ROOT / "expectations"
+    sendgrid_base_url: str = "https://api.sendgrid.com"
+    sendgrid_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("SENDGRID_API_KEY", "UPTAKE_SENDGRID_API_KEY", "sendgrid_api_key")
+    )
+    webhook_public_key: str | None = Field(default=None, description="SendGrid's event webhook key, base64 DER")
+    public_url: str = Field(default="http://127.0.0.1:8025", description="Where recipients reach web_public")
+    sandbox: bool = Field(default=False, description="Run on the sandbox clock against fakegrid")
+
+    @property
+    def raw_dir(self) -> Path:
+        """The folder of raw logs."""
+        return self.raw or self.home / "raw"
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's SQLAlchemy URL."""
+        return self.ledger_url or f"sqlite:///{(self.home / 'ledger.sqlite3').resolve()}"
