@@ -1,0 +1,35 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real logs that lie beside the checkout: absent elsewhere, required in CI."""
+    folder = Path(os.environ.get("UPTAKE_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "gharchive").is_dir():
+        message = f"no real logs: {folder}/gharchive is not a folder; set UPTAKE_SHARED_DATA"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture
+def now() -> datetime:
+    """A Tuesday morning, UTC."""
+    return datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
