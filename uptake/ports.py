@@ -74,7 +74,8 @@ class Transformer(Protocol):
 
     def people(self, build: Build) -> pa.Table:
         """Return `stg_people`: contact_id, account_id, address, given_name, full_name, role, time_zone, locale,
-        consent_basis, consent_at. Addresses go from here to the ledger and nowhere else."""
+        consent_basis, consent_at. Addresses go from here to the ledger and nowhere else.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,7 +338,8 @@ class Enrollments(Protocol):
         now: datetime,
     ) -> Mapping[str, int]:
         """Write endings, changed verdicts, planned sends and tasks in one transaction, if the run's fence still
-        holds; return counts by verdict and reason. Raises Held when a newer run has taken over."""
+        holds; return counts by verdict and reason. Raises Held when a newer run has taken over.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,7 +372,8 @@ class Sends(Protocol):
     ) -> Mapping[str, Reason]:
         """Re-check suppression, consent, erasure, arm, pause and lease. All pass: status `sending`, attempt + 1,
         intent and hash committed, and {} is returned. Any fails: nothing is intended; the failures come back
-        by send id, withheld or (paused) planned again, and the batch must be rendered anew without them."""
+        by send id, withheld or (paused) planned again, and the batch must be rendered anew without them.
+        """
 
     def accepted(self, send_ids: Sequence[str], *, message_id: str | None, now: datetime) -> None: ...
     def unknown(self, send_ids: Sequence[str], *, detail: str, now: datetime) -> None: ...
