@@ -7,6 +7,7 @@ from enum import StrEnum
 
 GLOBAL_CONTROL_SALT = "global-control"
 _DIGITS = 15  # hex digits of the digest: 60 bits, exact in a signed 64-bit integer of every warehouse
+_SCALE = 2.0 ** (4 * _DIGITS)
 
 
 class Arm(StrEnum):
@@ -23,7 +24,7 @@ def draw(salt: str, account_id: str) -> float:
     The same number as `('0x' || substr(sha256(salt || ':' || account_id), 1, 15))::bigint / 16^15` in SQL.
     """
     digest = hashlib.sha256(f"{salt}:{account_id}".encode()).hexdigest()
-    return int(digest[:_DIGITS], 16) / 16**_DIGITS
+    return int(digest[:_DIGITS], 16) / _SCALE
 
 
 def arm_of(account_id: str, *, salt: str, holdout: float, global_control: float) -> Arm:
