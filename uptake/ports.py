@@ -14,7 +14,9 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from uptake.domain.accounts import AccountPage, BaseOverview
 from uptake.domain.eligibility import Reason
+from uptake.domain.outcomes import PlaybookOutcome
 from uptake.domain.playbooks import Release, Workspace
 from uptake.domain.sends import DeliveryEvent, SuppressionReason
 
@@ -182,6 +184,48 @@ class Journeys(Protocol):
 
     def stage_counts(self, release: Release, entry: Entry, ledger: Mapping[str, pa.Table], now: datetime) -> pa.Table:
         """Forecast first sends of the entrants: day, stage_key, count_sends; for 14 days."""
+
+
+# --- proof ----------------------------------------------------------------------------------------------
+
+
+class Evidence(Protocol):
+    """What snapshots prove."""
+
+    def overview(self, snapshot: Snapshot) -> BaseOverview:
+        """Return the whole customer base."""
+
+    def outcomes(self, snapshot: Snapshot, *, holdouts: Mapping[str, float]) -> list[PlaybookOutcome]:
+        """Return every playbook's outcome, by name; `holdouts` = the share each one was drawn with."""
+
+    def account(self, snapshot: Snapshot, account_id: str) -> AccountPage | None:
+        """Return one account's page; None when the snapshot does not have it."""
+
+    def telling_account(self, snapshot: Snapshot) -> str | None:
+        """Return the account whose page shows most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueReport:
+    """All that the leadership page shows."""
+
+    overview: BaseOverview
+    over_time: Sequence[tuple[datetime, float]]  # as_of, share of paid functionality in use; oldest first
+    outcomes: Sequence[PlaybookOutcome]
+    sends: Mapping[str, Mapping[str, int]]  # playbook -> send status -> count
+    withheld: Mapping[str, Mapping[str, int]]  # playbook -> reason -> count of contact × stage
+    gate: Mapping[str, Any]  # the gate row of the snapshot
+    manifest: Mapping[str, Any]
+
+
+class Pages(Protocol):
+    """Reports as single files that open offline."""
+
+    def leadership(self, report: ValueReport, *, account_link: str | None) -> str:
+        """Return the leadership page as HTML; the same input gives the same bytes."""
+
+    def account(self, page: AccountPage, *, playbooks: Sequence[str]) -> str:
+        """Return one account's page as HTML; the same input gives the same bytes."""
 
 
 # --- mail -----------------------------------------------------------------------------------------------
