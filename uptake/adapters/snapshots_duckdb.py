@@ -1,0 +1,337 @@
+"""Published snapshots: marts as immutable, content-addressed Parquet with a manifest, read by anybody with DuckDB.
+
+Layout under `HOME/snapshots/`: `objects/<sha256>.parquet` holds every file once; `<snapshot_id>/` holds hard links
+to them, named by mart, and `manifest.json`; `current` names the newest. Knows nothing of why a gate passed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from uptake.adapters.marts import MARTS, PARTITIONED
+from uptake.errors import SnapshotError
+from uptake.ports import Build, Check, Snapshot
+
+MANIFEST = "manifest.json"
+_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
+_SQL_TYPES = {
+    pa.string(): "varchar",
+    pa.int64(): "bigint",
+    pa.float64(): "double",
+    pa.bool_(): "boolean",
+    pa.timestamp("us"): "timestamp",
+    pa.date32(): "date",
+}
+_MONTH = "date_day"  # the column that partitioned marts are split by
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/|\{#.*?#\}", re.DOTALL)
+
+
+class DuckSnapshots:
+    """The store of published snapshots in one home.
+
+    `definitions` are the files that say what a goal means (the feature catalogue, the models behind
+    `adoption_state`): their content enters `goal_hash`. See `_goal_hash`.
+    """
+
+    def __init__(self, home: Path, *, definitions: Sequence[Path] = ()) -> None:
+        self._root = home / "snapshots"
+        self._objects = self._root / "objects"
+        self._pointer = self._root / "current"
+        self._definitions = tuple(definitions)
+
+    def publish(self, build: Build, checks: Sequence[Check], *, source: str, git_sha: str, now: datetime) -> Snapshot:
+        """Write the candidate marts as an immutable set and move `current` to it, atomically.
+
+        The same content at the same as_of is the same snapshot: its first manifest stays. Stopped anywhere, the
+        old `current` still stands. Raises SnapshotError when a mart is missing or does not fit its columns.
+        """
+        self._objects.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            draft = self._root / ".draft"
+            try:
+                draft.mkdir()
+                row_counts, goal_hash = self._write_marts(build, draft)
+                files = {str(path.relative_to(draft)): _sha256(path) for path in sorted(draft.rglob("*.parquet"))}
+                snapshot_id = _name(build.as_of, source, files)
+                if not self._is_whole(snapshot_id):
+                    for name, digest in files.items():
+                        self._share(draft / name, digest)
+                    manifest = {
+                        "snapshot_id": snapshot_id,
+                        "as_of": _stamp(build.as_of),
+                        "source": source,
+                        "dbt_invocation_id": build.invocation_id,
+                        "git_sha": git_sha,
+                        "row_counts": row_counts,
+                        "files": files,
+                        "gate": {check.name: _gate_entry(check) for check in checks},
+                        "goal_hash": goal_hash,
+                        "created_at": _stamp(now),
+                    }
+                    _write_durably(draft / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True))
+                    self._place(draft, snapshot_id)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+            self._point_to(snapshot_id)
+        return self.open(snapshot_id)
+
+    def current(self) -> Snapshot | None:
+        """Return the snapshot that `current` points to, its files verified to be there. Raises SnapshotError."""
+        try:
+            snapshot_id = self._pointer.read_text().strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SnapshotError(f"snapshots/current cannot be read: {type(error).__name__}") from error
+        return self.open(snapshot_id)
+
+    def open(self, snapshot_id: str) -> Snapshot:
+        """Return one snapshot, every file of its manifest seen to be there. Raises SnapshotError."""
+        if not _ID.match(snapshot_id):
+            raise SnapshotError(f"{snapshot_id!r} is not a snapshot id; expected one like 20260302T050000Z-1a2b3c4d")
+        directory = self._root / snapshot_id
+        manifest = _read_manifest(directory)
+        files = manifest["files"]
+        missing = sorted(name for name in files if not (directory / name).is_file())
+        if missing:
+            raise SnapshotError(f"snapshot {snapshot_id} lacks {missing[0]} ({len(missing)} of {len(files)} files)")
+        absent = sorted(mart for mart in MARTS if not any(_mart_of(name) == mart for name in files))
+        if absent:
+            raise SnapshotError(f"snapshot {snapshot_id} was published without the mart {absent[0]}")
+        return Snapshot(
+            snapshot_id=snapshot_id,
+            as_of=datetime.fromisoformat(manifest["as_of"]),
+            directory=directory,
+            manifest=manifest,
+        )
+
+    def verify(self, snapshot_id: str) -> Snapshot:
+        """Return one snapshot after reading every byte of it against its manifest. Raises SnapshotError."""
+        snapshot = self.open(snapshot_id)
+        for name, expected in snapshot.manifest["files"].items():
+            found = _sha256(snapshot.directory / name)
+            if found != expected:
+                raise SnapshotError(f"snapshot {snapshot_id}: {name} has sha256 {found}, expected {expected}")
+        return snapshot
+
+    def history(self, source: str) -> list[Mapping[str, Any]]:
+        """Return the manifests of this source's snapshots, newest first. Raises SnapshotError."""
+        if not self._root.is_dir():
+            return []
+        folders = (folder for folder in self._root.iterdir() if _ID.match(folder.name))
+        manifests = [manifest for folder in folders if (manifest := _read_manifest(folder))["source"] == source]
+        return sorted(manifests, key=lambda manifest: (manifest["as_of"], manifest["created_at"]), reverse=True)
+
+    # --- the steps of publishing ---------------------------------------------------------------------
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one process publish at a time; whatever draft is found then was left by one that died."""
+        with (self._root / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            shutil.rmtree(self._root / ".draft", ignore_errors=True)
+            yield
+
+    def _write_marts(self, build: Build, draft: Path) -> tuple[dict[str, int], str]:
+        """Write every mart as Parquet; return the row counts and the goal hash."""
+        row_counts = {}
+        try:
+            with duckdb.connect(str(build.warehouse), read_only=True) as warehouse:
+                for mart, schema in MARTS.items():
+                    row_counts[mart] = _write_mart(warehouse, mart, schema, draft)
+                return row_counts, self._goal_hash(warehouse)
+        except duckdb.Error as error:
+            line = str(error).splitlines()[0]
+            raise SnapshotError(f"{build.warehouse.name}: the marts cannot be published: {line}") from error
+
+    def _goal_hash(self, warehouse: duckdb.DuckDBPyConnection) -> str:
+        """Return the hash of what decides whether a goal is reached.
+
+        That is: which features exist and after how many days each counts as adopted (rows of `dim_features`), and
+        the text of the definition files, comments and spacing aside. Names, weights and guides do not enter: they
+        change no verdict.
+        """
+        features = warehouse.execute(
+            "select feature_key, adopted_days from marts.dim_features order by feature_key, adopted_days"
+        ).fetchall()
+        digest = hashlib.sha256(json.dumps(features).encode())
+        for path in sorted(self._definitions):
+            text = " ".join(_COMMENT.sub(" ", path.read_text()).split())
+            digest.update(f"\x1f{path.name}\x1f{text}".encode())
+        return digest.hexdigest()
+
+    def _share(self, path: Path, digest: str) -> None:
+        """Replace a draft's file by the stored one of the same content, or store it."""
+        stored = self._objects / f"{digest}.parquet"
+        if not (stored.is_file() and _sha256(stored) == digest):  # a damaged object never spreads
+            path.chmod(0o444)
+            _sync(path)
+            incoming = self._objects / f".{digest}"
+            incoming.unlink(missing_ok=True)
+            os.link(path, incoming)
+            incoming.replace(stored)
+            _sync(self._objects)
+        else:
+            path.unlink()
+            os.link(stored, path)
+
+    def _place(self, draft: Path, snapshot_id: str) -> None:
+        """Give a finished draft its name; only whole snapshots ever have one."""
+        for folder in [draft, *(path for path in draft.iterdir() if path.is_dir())]:
+            _sync(folder)
+        final = self._root / snapshot_id
+        if final.exists():  # damaged since: `_is_whole` said so
+            shutil.rmtree(final)
+        draft.rename(final)
+        _sync(self._root)
+
+    def _is_whole(self, snapshot_id: str) -> bool:
+        """Say whether this snapshot was published before and still has its content."""
+        try:
+            self.verify(snapshot_id)
+        except SnapshotError:
+            return False
+        return True
+
+    def _point_to(self, snapshot_id: str) -> None:
+        """Make a snapshot the current one."""
+        incoming = self._root / ".current"
+        _write_durably(incoming, f"{snapshot_id}\n")
+        incoming.replace(self._pointer)
+        _sync(self._root)
+
+
+def open_marts(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB connection with one view per mart, columns as in `MARTS`.
+
+    The connection reads nothing but this snapshot's folder, reaches no network, loads no extension and cannot be
+    reconfigured. `register`, temporary tables and macros work; implicit scans of Python variables do not. Raises
+    SnapshotError when a file is missing or lacks a column.
+    """
+    connection = duckdb.connect()
+    try:
+        connection.execute("set timezone = 'UTC'")
+        directory = snapshot.directory.resolve()
+        for mart, schema in MARTS.items():
+            files = _text(str(directory / Path(snapshot.files(mart)).relative_to(snapshot.directory)))
+            columns = ", ".join(name for name, _ in _sql_columns(schema))
+            connection.execute(
+                f"create view {mart} as select {columns} from read_parquet({files}, hive_partitioning = false)"  # noqa: S608
+            )
+        connection.execute(f"set allowed_directories = [{_text(f'{directory}/')}]")
+        connection.execute("set enable_external_access = false")
+        connection.execute("set lock_configuration = true")
+    except duckdb.Error as error:
+        connection.close()
+        raise SnapshotError(f"snapshot {snapshot.snapshot_id}: {str(error).splitlines()[0]}") from error
+    return connection
+
+
+def _write_mart(warehouse: duckdb.DuckDBPyConnection, mart: str, schema: pa.Schema, draft: Path) -> int:
+    """Write one mart, each column named, cast and sorted, so that equal rows give equal bytes; return its rows."""
+    columns = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in _sql_columns(schema))
+    rows = f"select {columns} from marts.{mart}"  # noqa: S608
+    if mart not in PARTITIONED:
+        return _copy(warehouse, f"{rows} order by all", draft / f"{mart}.parquet")
+    folder = draft / mart
+    folder.mkdir()
+    found = warehouse.execute(f"select distinct date_trunc('month', {_MONTH}) from marts.{mart} order by 1").fetchall()  # noqa: S608
+    if any(month is None for (month,) in found):
+        raise SnapshotError(f"{mart}: {_MONTH} is NULL in some row, expected a day in each")
+    if not found:  # an empty mart is still a mart: readers glob its folder
+        return _copy(warehouse, rows, folder / "empty.parquet")
+    return sum(
+        _copy(
+            warehouse,
+            f"{rows} where date_trunc('month', {_MONTH}) = date '{month:%Y-%m-%d}' order by all",
+            folder / f"month={month:%Y-%m}.parquet",
+        )
+        for (month,) in found
+    )
+
+
+def _copy(warehouse: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
+    row = warehouse.execute(f"copy ({query}) to {_text(str(path))} (format parquet, compression zstd)").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _read_manifest(directory: Path) -> Mapping[str, Any]:
+    """Read one manifest. Raises SnapshotError."""
+    try:
+        manifest = json.loads((directory / MANIFEST).read_bytes())
+        datetime.fromisoformat(manifest["as_of"])
+        if manifest["snapshot_id"] != directory.name:
+            raise ValueError(f"it names {manifest['snapshot_id']!r}")
+        if not isinstance(manifest["files"], dict) or not isinstance(manifest["row_counts"], dict):
+            raise TypeError("files and row_counts are not objects")
+        if absent := {"source", "created_at"} - set(manifest):
+            raise KeyError(*absent)
+    except FileNotFoundError as error:
+        raise SnapshotError(f"snapshot {directory.name} does not exist or has no {MANIFEST}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SnapshotError(f"snapshot {directory.name}: {MANIFEST} is damaged: {error}") from error
+    return manifest  # type: ignore[no-any-return]
+
+
+def _gate_entry(check: Check) -> dict[str, str]:
+    """Return a check as the manifest tells it; names are `<tool>:<mart>:...` where they belong to one mart."""
+    mart = next((part for part in check.name.split(":") if part in MARTS), "")
+    return {"status": check.status, "severity": check.severity, "mart": mart, "detail": check.detail}
+
+
+def _mart_of(name: str) -> str:
+    return Path(name).parts[0].removesuffix(".parquet")
+
+
+def _name(as_of: datetime, source: str, files: Mapping[str, str]) -> str:
+    content = hashlib.sha256(json.dumps([source, sorted(files.items())]).encode()).hexdigest()
+    return f"{as_of.astimezone(UTC):%Y%m%dT%H%M%SZ}-{content[:8]}"
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    """Make a file's content, or a folder's entries, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sql_columns(schema: pa.Schema) -> list[tuple[str, str]]:
+    """Return each column's quoted name and SQL type."""
+    return [(f'"{field.name}"', _SQL_TYPES[field.type]) for field in schema]
+
+
+def _text(value: str) -> str:
+    """Return an SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
