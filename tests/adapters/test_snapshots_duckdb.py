@@ -175,7 +175,7 @@ STEPS: list[tuple[object, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("owner, step", STEPS, ids=[step for _, step in STEPS])
+@pytest.mark.parametrize(("owner", "step"), STEPS, ids=[step for _, step in STEPS])
 def test_killed_at_any_step_the_old_snapshot_stands_and_a_rerun_heals(
     store: DuckSnapshots, build: Build, monkeypatch: pytest.MonkeyPatch, owner: object, step: str
 ) -> None:
@@ -216,7 +216,7 @@ def test_killed_at_any_step_the_old_snapshot_stands_and_a_rerun_heals(
 
 
 @pytest.mark.parametrize(
-    "damage, told",
+    ("damage", "told"),
     [
         (lambda folder: (folder / "dim_accounts.parquet").unlink(), "lacks dim_accounts.parquet"),
         (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
