@@ -19,6 +19,7 @@ from uptake.domain.eligibility import Reason
 from uptake.domain.outcomes import PlaybookOutcome
 from uptake.domain.playbooks import Release, Workspace
 from uptake.domain.sends import DeliveryEvent, SuppressionReason
+from uptake.errors import AcceptanceUnknown
 
 Status = Literal["passed", "held"]
 
@@ -254,7 +255,11 @@ class MailBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """A request body ready to leave, and who is not in it."""
+    """A request body ready to leave, and who is not in it.
+
+    A recipient of the batch who is neither in `send_ids` nor in `refused` did not fit (an address that is in
+    already, a message that must go alone): render the rest again.
+    """
 
     body: bytes
     body_hash: str
@@ -262,17 +267,51 @@ class Rendered:
     refused: Mapping[str, Reason]  # send_id -> why it could not be rendered
 
 
+class UnexpectedAnswer(AcceptanceUnknown):
+    """An answer that SendGrid does not give (3xx, a strange 2xx): something sits in between; stop the run."""
+
+
 class Mailer(Protocol):
     """The mail service."""
 
+    @property
+    def sandbox(self) -> bool:
+        """True when the service only validates and sends to nobody; what it takes is `sandboxed`."""
+
     def render(self, batch: MailBatch) -> Rendered:
-        """Build the request body. Pure: no I/O."""
+        """Build the request body. Pure: no I/O. Raises PlaybookError when the stage's text is broken."""
 
     def post(self, rendered: Rendered) -> str | None:
         """Send it, once; return the service's message id, if it gave one.
 
-        Raises MailerUnavailable, AcceptanceUnknown, MessageRefused or SendingForbidden.
+        Raises MailerUnavailable, AcceptanceUnknown, UnexpectedAnswer, MessageRefused or SendingForbidden.
         """
+
+
+class MergeFields(Protocol):
+    """What stage texts may say about a person, from one snapshot."""
+
+    def values(
+        self, snapshot: Snapshot, release: Release, claimed: Sequence[Claimed]
+    ) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """Return send_id -> {account, contact, feature, account_feature, sender}, each a row as a dict.
+
+        Who is no longer in the snapshot is absent. Raises SnapshotError.
+        """
+
+
+class Links(Protocol):
+    """The addresses of the pages a recipient may open."""
+
+    def unsubscribe_url(self, *, contact_id: str, topic: str, feature_key: str) -> str:
+        """Return an https address that is good for ever and tells nothing to whoever reads it."""
+
+
+class DeliveryEvents(Protocol):
+    """Reads the bodies of the event webhook."""
+
+    def read(self, body: bytes, *, received_at: datetime) -> tuple[list[DeliveryEvent], int]:
+        """Return the events of one body and how many could not be read. Never raises."""
 
 
 # --- the ledger, one Protocol per concern ---------------------------------------------------------------
@@ -420,6 +459,7 @@ class Sends(Protocol):
         """
 
     def accepted(self, send_ids: Sequence[str], *, message_id: str | None, now: datetime) -> None: ...
+    def sandboxed(self, send_ids: Sequence[str], *, now: datetime) -> None: ...
     def unknown(self, send_ids: Sequence[str], *, detail: str, now: datetime) -> None: ...
     def failed(self, send_ids: Sequence[str], *, detail: str, now: datetime) -> None: ...
     def withheld(self, send_ids: Sequence[str], *, reason: Reason, now: datetime) -> None: ...
