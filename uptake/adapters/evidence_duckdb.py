@@ -18,7 +18,10 @@ from uptake.ports import Snapshot
 _SHOWN_CONTACTS = 40
 
 # Churned and internal accounts pay for nothing that could still be learned.
-_BASE = "(select * from accounts_current where churned is not true and is_internal is not true)"
+_BASE_VIEW = """
+create temp view base as
+select * from accounts_current where churned is not true and is_internal is not true
+"""
 
 
 class DuckEvidence:
@@ -27,35 +30,40 @@ class DuckEvidence:
     def __init__(self, opener: Callable[[Snapshot], duckdb.DuckDBPyConnection] = open_marts) -> None:
         self._open = opener
 
+    def _marts(self, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+        marts = self._open(snapshot)
+        marts.execute(_BASE_VIEW)
+        return marts
+
     def overview(self, snapshot: Snapshot) -> BaseOverview:
         """Return the whole base of one snapshot."""
-        with self._open(snapshot) as marts:
+        with self._marts(snapshot) as marts:
             accounts, contacts = _row(
                 marts,
-                f"""
-                select (select count(*) from {_BASE}),
-                       (select count(*) from contacts_current join {_BASE} as base using (account_id))
+                """
+                select (select count(*) from base),
+                       (select count(*) from contacts_current join base using (account_id))
                 """,
             )
             entitled, adopted, used = _row(
                 marts,
-                f"""
+                """
                 select count(*), count(*) filter (adoption_state = 'adopted'),
                        count(*) filter (adoption_state <> 'never')
-                from account_features join {_BASE} as base using (account_id)
+                from account_features join base using (account_id)
                 where is_entitled
                 """,
             )
             breadths = marts.execute(
-                f"select adoption_breadth from {_BASE} where adoption_breadth is not null order by 1"
+                "select adoption_breadth from base where adoption_breadth is not null order by 1"
             ).fetchall()
             features = marts.execute(
-                f"""
+                """
                 select feature_key, any_value(dim_features.name), count(*),
                        count(*) filter (adoption_state = 'adopted'), count(*) filter (adoption_state = 'tried'),
                        count(*) filter (adoption_state = 'lapsed')
                 from account_features
-                join {_BASE} as base using (account_id)
+                join base using (account_id)
                 join dim_features using (feature_key)
                 where is_entitled
                 group by feature_key
@@ -87,7 +95,7 @@ class DuckEvidence:
 
     def outcomes(self, snapshot: Snapshot, *, holdouts: Mapping[str, float]) -> list[PlaybookOutcome]:
         """Return every playbook's outcome, by name; `holdouts` = the share each one was drawn with."""
-        with self._open(snapshot) as marts:
+        with self._marts(snapshot) as marts:
             playbooks = [
                 name for (name,) in marts.execute("select distinct playbook from fct_outcomes order by 1").fetchall()
             ]
@@ -95,7 +103,7 @@ class DuckEvidence:
 
     def account(self, snapshot: Snapshot, account_id: str) -> AccountPage | None:
         """Return one account's page; None when the snapshot does not have it."""
-        with self._open(snapshot) as marts:
+        with self._marts(snapshot) as marts:
             facts = _records(marts, "select * from accounts_current where account_id = $1", account_id)
             if not facts:
                 return None
@@ -156,10 +164,10 @@ class DuckEvidence:
 
     def telling_account(self, snapshot: Snapshot) -> str | None:
         """Return the account whose page shows most: the treated one that gained most breadth, else the broadest."""
-        with self._open(snapshot) as marts:
+        with self._marts(snapshot) as marts:
             row = marts.execute(
-                f"""
-                select account_id from {_BASE} as base
+                """
+                select account_id from base
                 left join (
                     select account_id, max(breadth_after - breadth_before) as gained
                     from fct_outcomes where arm = 'treatment' and is_goal_reached group by account_id
