@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -137,6 +140,7 @@ def _svg(spec: dict[str, Any]) -> str:
     spec = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "background": None,
+        "padding": {"left": 14, "right": 8, "top": 5, "bottom": 5},  # fonts differ from the ones Vega measures with
         "config": {
             "font": "system-ui, sans-serif",
             "axis": {**text, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
@@ -145,4 +149,8 @@ def _svg(spec: dict[str, Any]) -> str:
         **spec,
     }
     svg: str = vl_convert.vegalite_to_svg(spec, vl_version="5.21")
+    # Vega numbers its clip paths over the life of the process: name them by content, so that equal charts are equal.
+    name = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
+    numbers: dict[str, int] = {}
+    svg = re.sub(r"clip(\d+)", lambda m: f"clip-{name}-{numbers.setdefault(m[1], len(numbers))}", svg)
     return svg.replace("<svg ", '<svg role="presentation" focusable="false" ', 1)

@@ -21,7 +21,9 @@ _TAG_CHARACTERS = re.compile(r"[{}\[\]%]")
 _DASHED = re.compile(r"-[^\s-]+(?=-)")
 _WORD_JOINER = "\u2060"
 _NOT_IN_NAMES = re.compile(r"[;,<>\"{}\[\]%\\]+")
-_ADDRESS = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]+@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,}")
+_ADDRESS = re.compile(
+    r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]+@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,}"
+)
 _NOT_IN_URLS = re.compile(r"[\s\"<>\\^`{|}]")
 _PATH_SAFE = "/%:@!$&'()*+,;=~-._"
 

@@ -121,7 +121,8 @@ def _sentence(outcome: PlaybookOutcome) -> str:
         case Verdict.NOT_YET_PROVED:
             return f"Not yet proved: the interval does not exclude chance. {numbers}"
         case Verdict.TOO_EARLY:
-            return f"Too early: {enrolled - closed} windows are still open. So far, {numbers}"
+            still = f"{enrolled - closed} windows are" if enrolled - closed != 1 else "1 window is"
+            return f"Too early: {still} still open. So far, {numbers}"
         case _:
             return numbers
 
