@@ -1,0 +1,273 @@
+"""Speaks SendGrid's `POST /v3/mail/send`: builds one body for many people, posts it once, says what is certain.
+
+The SDK builds the payload; the HTTP goes through httpx, because only there it can be told whether bytes had left.
+It never tries again: what may be repeated is decided by `uptake.operations.send`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+from sendgrid.helpers import mail as sg
+
+from uptake.adapters.clock import SystemClock
+from uptake.adapters.mail_values import ValueMissing, display_name, header, is_address
+from uptake.adapters.templates import Blocks, CompiledMail, compile_release
+from uptake.domain.eligibility import Reason
+from uptake.domain.playbooks import Sender
+from uptake.errors import (
+    AcceptanceUnknown,
+    MailerUnavailable,
+    MessageRefused,
+    SendingForbidden,
+    SettingsError,
+)
+from uptake.ports import Clock, MailBatch, Recipient, Rendered, UnexpectedAnswer
+
+#: Carries the send id to SendGrid and back; no reserved word of an event, which would silently win.
+SEND_ID_ARG = "uptake_send_id"
+#: SendGrid's limit for the substitutions of one person; beyond it a message goes alone.
+MAX_SUBSTITUTION_BYTES = 10_000
+MAX_PERSONALIZATIONS = 1_000
+
+_NAMED_ADDRESS = re.compile(r"^personalizations\.(\d+)\.to\b")
+_ADDRESS = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
+_MAX_BODY_READ = 64 * 1024
+_LONGEST_PAUSE = 60.0
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class SendGridMailer:
+    """The mail service, for one API key."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None,
+        *,
+        sandbox: bool = False,
+        track_opens: bool = False,
+        track_clicks: bool = False,
+        timeout: httpx.Timeout | None = None,
+        transport: httpx.BaseTransport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Check the settings; nothing is sent yet.
+
+        Args:
+            base_url: `https://api.sendgrid.com`, its EU twin, or a stand-in on the loopback.
+            api_key: A key with the scope mail.send.
+            sandbox: Let the service validate only; it answers 200 and sends to nobody.
+            track_opens: Put SendGrid's pixel in; off, because outcomes are product usage.
+            track_clicks: Let SendGrid rewrite links.
+            timeout: Seconds for connect, write, read and pool.
+            transport: Another transport, for tests.
+            clock: Tells how far away a rate limit's reset is.
+
+        Raises SettingsError.
+        """
+        _check_url(base_url)
+        if not api_key:
+            raise SettingsError("SENDGRID_API_KEY is not set; expected a SendGrid API key with the scope mail.send")
+        if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
+            raise SettingsError("SENDGRID_API_KEY holds a space, a line break or another character no key has")
+        self.sandbox = sandbox
+        self._tracking = (track_opens, track_clicks)
+        self._clock = clock or SystemClock()
+        self._count_refusals = 0  # 429 in a row, for pauses that grow
+        self._client = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"},
+            timeout=timeout or httpx.Timeout(connect=10, write=30, read=30, pool=10),
+            # A kept connection that the server closes at the same moment looks like a lost answer: keep them short.
+            limits=httpx.Limits(max_connections=4, max_keepalive_connections=4, keepalive_expiry=5),
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def render(self, batch: MailBatch) -> Rendered:
+        """Build the request body of as many recipients as fit. Raises PlaybookError for a broken text."""
+        compiled = compile_release(batch.release, batch.stage_key)
+        filled: list[tuple[Recipient, Blocks]] = []
+        addresses: set[str] = set()
+        refused: dict[str, Reason] = {}
+        alone = False
+        for recipient in batch.recipients:
+            if not is_address(recipient.address):
+                refused[recipient.send_id] = Reason.LEFT
+                continue
+            if recipient.address.lower() in addresses:
+                continue  # SendGrid refuses a request that holds an address twice
+            try:
+                blocks = compiled.fill(recipient.fields, unsubscribe_url=header(recipient.unsubscribe_url))
+            except ValueMissing:
+                refused[recipient.send_id] = Reason.VALUE_MISSING
+                continue
+            if blocks.count_bytes > MAX_SUBSTITUTION_BYTES:
+                if filled:
+                    continue
+                alone = True
+            filled.append((recipient, blocks))
+            addresses.add(recipient.address.lower())
+            if alone or len(filled) == MAX_PERSONALIZATIONS:
+                break
+        body = orjson.dumps(self._payload(batch, compiled, filled, alone=alone)) if filled else b""
+        return Rendered(
+            body=body,
+            body_hash=hashlib.sha256(body).hexdigest(),
+            send_ids=tuple(recipient.send_id for recipient, _ in filled),
+            refused=refused,
+        )
+
+    def post(self, rendered: Rendered) -> str | None:
+        """Send it, once; return `X-Message-Id`, if SendGrid gave one.
+
+        Decided on the status line, so that a 202 counts even when the connection breaks right after it. Raises
+        MailerUnavailable, AcceptanceUnknown, UnexpectedAnswer, MessageRefused or SendingForbidden.
+        """
+        try:
+            with self._client.stream("POST", "/v3/mail/send", content=rendered.body) as response:
+                if response.status_code == (200 if self.sandbox else 202):
+                    self._count_refusals = 0
+                    if response.headers.get("content-length") == "0":
+                        response.read()  # so that the connection can serve the next request
+                    return response.headers.get("X-Message-Id")
+                text = _read(response)
+        except _NOT_SENT as error:
+            raise MailerUnavailable(f"SendGrid cannot be reached ({type(error).__name__})") from error
+        except httpx.HTTPError as error:
+            raise AcceptanceUnknown(f"no whole answer from SendGrid ({type(error).__name__})") from error
+        raise self._classify(response, text)
+
+    def _classify(self, response: httpx.Response, text: bytes) -> Exception:
+        """Return the error that says what is certain after a whole answer that is no acceptance."""
+        status = response.status_code
+        errors = _errors(text)
+        said = f"SendGrid answered {status}: {'; '.join(message for message, _ in errors) or 'no reason given'}"
+        match status:
+            case 429:
+                return MailerUnavailable(said, retry_after=self._retry_after(response.headers))
+            case 401 | 403:
+                return SendingForbidden(said)
+            case 400:
+                named = (int(match[1]) for _, field in errors if (match := _NAMED_ADDRESS.match(field)))
+                return MessageRefused(said, recipient=next(named, None))
+            case 404 | 405 | 413:
+                return MessageRefused(said)
+            case _ if status >= 500:
+                return AcceptanceUnknown(said)
+            case _:
+                return UnexpectedAnswer(f"{said}; expected 202")
+
+    def _retry_after(self, headers: Mapping[str, str]) -> float:
+        """Return how long to wait, from the headers or, without any that lies ahead, growing to a minute."""
+        self._count_refusals += 1
+        reset = _number(headers.get("X-RateLimit-Reset"))
+        if reset is not None and (wait := reset - self._clock.now().timestamp()) > 0:
+            return wait
+        after = _number(headers.get("Retry-After"))
+        return after if after is not None and after > 0 else min(_LONGEST_PAUSE, 2.0**self._count_refusals)
+
+    def _payload(
+        self, batch: MailBatch, compiled: CompiledMail, filled: list[tuple[Recipient, Blocks]], *, alone: bool
+    ) -> dict[str, Any]:
+        workspace = batch.release.workspace
+        html, text = compiled.whole(filled[0][1]) if alone else (compiled.html, compiled.text)
+        message = sg.Mail()
+        message.from_email = _mailbox(sg.From, workspace.sender)
+        if workspace.reply_to is not None:
+            message.reply_to = _mailbox(sg.ReplyTo, workspace.reply_to)
+        message.add_content(sg.Content("text/plain", text))
+        message.add_content(sg.Content("text/html", html))
+        message.add_category(sg.Category(batch.release.name))
+        message.asm = sg.Asm(workspace.topics[batch.release.playbook.topic])
+        opens, clicks = self._tracking
+        message.tracking_settings = sg.TrackingSettings(
+            click_tracking=sg.ClickTracking(clicks, False),
+            open_tracking=sg.OpenTracking(opens),
+            # On, it would put its own unsubscribe headers in the place of ours, and unsubscribe from everything.
+            subscription_tracking=sg.SubscriptionTracking(False),
+        )
+        if self.sandbox:
+            message.mail_settings = sg.MailSettings(sandbox_mode=sg.SandBoxMode(True))
+        payload: dict[str, Any] = message.get()
+        payload["personalizations"] = [
+            _personalization(recipient, blocks, inline=alone) for recipient, blocks in filled
+        ]
+        return payload
+
+
+def _personalization(recipient: Recipient, blocks: Blocks, *, inline: bool) -> dict[str, Any]:
+    person = sg.Personalization()
+    to = sg.To()
+    to.email, to.name = recipient.address, display_name(recipient.full_name)
+    person.add_to(to)
+    person.subject = blocks.subject
+    person.add_custom_arg(sg.CustomArg(SEND_ID_ARG, recipient.send_id))
+    person.add_header(sg.Header("List-Unsubscribe", f"<{header(recipient.unsubscribe_url)}>"))
+    person.add_header(sg.Header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+    if not inline:
+        person.substitutions = [dict(blocks.substitutions)]
+    personalization: dict[str, Any] = person.get()
+    return personalization
+
+
+def _mailbox(kind: type[Any], sender: Sender) -> Any:
+    mailbox = kind()
+    mailbox.email, mailbox.name = sender.address, display_name(sender.name)
+    return mailbox
+
+
+def _check_url(base_url: str) -> None:
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not host or parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+        raise SettingsError(
+            f"UPTAKE_SENDGRID_BASE_URL leads to {parts.scheme or 'nothing'}://{host}; expected https:// "
+            "(http:// only on the loopback)"
+        )
+
+
+def _read(response: httpx.Response) -> bytes:
+    """Read the answer, but not more than anybody needs of it."""
+    text = b""
+    for chunk in response.iter_bytes():
+        text += chunk
+        if len(text) > _MAX_BODY_READ:
+            break
+    return text
+
+
+def _errors(text: bytes) -> list[tuple[str, str]]:
+    """Return (message, field) of each error of the envelope; none when the answer is no such envelope."""
+    try:
+        found = orjson.loads(text)["errors"]
+        return [
+            (_ADDRESS.sub("[address]", str(error.get("message") or ""))[:300], str(error.get("field") or ""))
+            for error in found
+        ]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return []
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return None

@@ -1,0 +1,61 @@
+"""Signed tokens for the pages a recipient may open: unsubscribe and preferences.
+
+They say which contact, topic and feature, never an address, and never expire: the law wants links to work for long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from itsdangerous import BadData, URLSafeSerializer
+
+_SALT = "uptake-recipient"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a token says."""
+
+    contact_id: str
+    topic: str
+    feature_key: str
+
+
+class Tokens:
+    """Signs with the newest key and reads with every key there ever was."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        """Take the keys newest first, as `uptake.ports.Keys.tokens` holds them."""
+        self._serializer = URLSafeSerializer(
+            list(reversed(keys)),
+            salt=_SALT,
+            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+        )
+
+    def sign(self, claim: Claim) -> str:
+        """Return the token of a claim."""
+        token = self._serializer.dumps([claim.contact_id, claim.topic, claim.feature_key])
+        return token.decode() if isinstance(token, bytes) else token
+
+    def read(self, token: str) -> Claim | None:
+        """Return what a token says; None when we did not sign it."""
+        try:
+            contact_id, topic, feature_key = self._serializer.loads(token)
+        except (BadData, ValueError, TypeError):
+            return None
+        return Claim(contact_id=contact_id, topic=topic, feature_key=feature_key)
+
+
+class RecipientLinks:
+    """The addresses of the recipient's pages (`uptake.ports.Links`)."""
+
+    def __init__(self, tokens: Tokens, public_url: str) -> None:
+        self._tokens = tokens
+        self._base = public_url.rstrip("/")
+
+    def unsubscribe_url(self, *, contact_id: str, topic: str, feature_key: str) -> str:
+        """Return the address of the one-click unsubscribe page of one contact and topic."""
+        claim = Claim(contact_id=contact_id, topic=topic, feature_key=feature_key)
+        return f"{self._base}/u/{self._tokens.sign(claim)}"
