@@ -80,7 +80,7 @@ class Serving:
 
 
 def serve(app: ASGIApp, *, port: int = 0) -> Serving:
-    """Serve an app on 127.0.0.1: `with serve(app) as server: httpx.get(server.url)`."""
+    """Return an app ready to be served on 127.0.0.1, as in `with serve(app) as server: get(server.url)`."""
     return Serving(app, port=port)
 
 

@@ -20,6 +20,7 @@ from uptake.sandbox.fakegrid.problem import (
 
 
 def people_problems(payload: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield every reason to refuse a body that lies in its personalizations."""
     blocks, anchor = personalizations(payload), "-Personalizations-Errors"
     if not blocks:
         yield problem(
@@ -57,9 +58,7 @@ def _count(block: object, kind: str) -> int:
 
 def _block(block: object, path: str, seen: set[str]) -> Iterator[Problem]:
     if not isinstance(block, dict):
-        yield problem(
-            "Invalid type. Expected: object, given: " + type_name(block) + ".", path, "message.personalizations"
-        )
+        yield problem(f"Invalid type. Expected: object, given: {type_name(block)}.", path)
         return
     if not block.get("to"):
         yield problem("The to parameter is required for all personalization objects.", f"{path}.to")
@@ -69,7 +68,7 @@ def _block(block: object, path: str, seen: set[str]) -> Iterator[Problem]:
             yield problem(f"Invalid type. Expected: array, given: {type_name(block[kind])}.", f"{path}.{kind}")
             continue
         for index, person in enumerate(block.get(kind, [])):
-            yield from _person(person, f"{path}.{kind}.{index}", path)
+            yield from _person(person, f"{path}.{kind}.{index}")
             if isinstance(person, dict) and isinstance(person.get("email"), str):
                 yield from _once(person["email"], f"{path}.{kind}", path, mine, seen)
     seen |= mine
@@ -81,7 +80,7 @@ def _block(block: object, path: str, seen: set[str]) -> Iterator[Problem]:
     yield from _substitutions(block.get("substitutions"), f"{path}.substitutions")
 
 
-def _person(person: object, path: str, block: str) -> Iterator[Problem]:
+def _person(person: object, path: str) -> Iterator[Problem]:
     anchor = "message.personalizations.to"
     if not isinstance(person, dict) or not person.get("email"):
         kind = path.split(".")[-2]
