@@ -21,9 +21,8 @@ _TAG_CHARACTERS = re.compile(r"[{}\[\]%]")
 _DASHED = re.compile(r"-[^\s-]+(?=-)")
 _WORD_JOINER = "\u2060"
 _NOT_IN_NAMES = re.compile(r"[;,<>\"{}\[\]%\\]+")
-_ADDRESS = re.compile(
-    r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]+@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,}"
-)
+_LOCAL_PART = r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,64}"
+_ADDRESS = re.compile(_LOCAL_PART + r"@(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,8}[A-Za-z0-9-]{2,63}")
 _NOT_IN_URLS = re.compile(r"[\s\"<>\\^`{|}]")
 _PATH_SAFE = "/%:@!$&'()*+,;=~-._"
 

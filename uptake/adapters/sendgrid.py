@@ -143,7 +143,8 @@ class SendGridMailer:
                     self._count_refusals = 0
                     if response.headers.get("content-length") == "0":
                         response.read()  # so that the connection can serve the next request
-                    return response.headers.get("X-Message-Id")
+                    message_id: str | None = response.headers.get("X-Message-Id")
+                    return message_id
                 text = _read(response)
         except _NOT_SENT as error:
             raise MailerUnavailable(f"SendGrid cannot be reached ({type(error).__name__})") from error
@@ -237,7 +238,7 @@ def _check_url(base_url: str) -> None:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = host == "localhost"
-    if not host or parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+    if not host or (parts.scheme != "https" and not (parts.scheme == "http" and loopback)):
         raise SettingsError(
             f"UPTAKE_SENDGRID_BASE_URL leads to {parts.scheme or 'nothing'}://{host}; expected https:// "
             "(http:// only on the loopback)"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -99,8 +100,8 @@ def parse(body: bytes, *, key: bytes, received_at: datetime) -> tuple[list[Deliv
         received_at: Stands in for a missing timestamp.
     """
     try:
-        found = orjson.loads(body)
-    except ValueError:
+        found = _json(body)
+    except (ValueError, RecursionError):
         return [], 1
     raw_events = found if isinstance(found, list) else [found]
     events = [_event(raw, key, received_at) for raw in raw_events]
@@ -119,6 +120,13 @@ class SendGridEvents:
         return parse(body, key=self._key, received_at=received_at)
 
 
+def _json(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        return json.loads(body)  # slower, and reads what orjson will not, such as half a surrogate pair
+
+
 def _event(raw: object, key: bytes, received_at: datetime) -> DeliveryEvent | None:
     """Return one event; None when it does not even say what happened."""
     if not isinstance(raw, dict) or not (name := _text(raw, "event")):
@@ -131,16 +139,17 @@ def _event(raw: object, key: bytes, received_at: datetime) -> DeliveryEvent | No
     who = send_id or f"{message_id or ''}:{keyed_hash(key, 'address', address.strip().lower())}"
     when = "" if occurred_at is None else str(int(occurred_at.timestamp()))
     group = raw.get("asm_group_id")
+    event = _TYPES.get(name, DeliveryEventType.OTHER)
     return DeliveryEvent(
         event_key=keyed_hash(key, "delivery_event", who, name, kind, when, url),
-        event=_TYPES.get(name, DeliveryEventType.OTHER),
-        kind=kind,
+        event=event,
+        kind=name if event is DeliveryEventType.OTHER else kind,
         occurred_at=occurred_at or received_at,
         send_id=send_id,
         sg_message_id=message_id,
         address=address,
         url=url,
-        reason=_ADDRESS.sub("[address]", _text(raw, "reason") or _text(raw, "response")),
+        reason=_ADDRESS.sub("[address]", (_text(raw, "reason") or _text(raw, "response"))[:500]),
         topic_group=group if isinstance(group, int) and not isinstance(group, bool) else None,
     )
 
@@ -154,6 +163,6 @@ def _text(raw: dict[str, Any], name: str) -> str:
 def _moment(value: object) -> datetime | None:
     try:
         seconds = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return datetime.fromtimestamp(seconds, UTC) if 0 < seconds < _LATEST else None
