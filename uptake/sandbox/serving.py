@@ -80,7 +80,7 @@ class Serving:
 
 
 def serve(app: ASGIApp, *, port: int = 0) -> Serving:
-    """Return an app ready to be served on 127.0.0.1, as in `with serve(app) as server: get(server.url)`."""
+    """Return an app to be served on 127.0.0.1; use it as a context manager."""
     return Serving(app, port=port)
 
 

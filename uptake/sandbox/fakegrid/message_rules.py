@@ -74,9 +74,7 @@ def _reply_to(payload: Mapping[str, Any]) -> Iterator[Problem]:
 def _subject(payload: Mapping[str, Any]) -> Iterator[Problem]:
     if "subject" in payload:
         yield from subject_text(payload["subject"], "subject")
-    elif not personalizations(payload) or not all(
-        isinstance(one, dict) and "subject" in one for one in personalizations(payload)
-    ):
+    elif not all(isinstance(one, dict) and "subject" in one for one in personalizations(payload) or [None]):
         yield problem(
             "The subject is required. You can get around this requirement if you use a template with a subject "
             "defined or if every personalization has a subject defined.",
@@ -207,12 +205,8 @@ def _custom_args(payload: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _send_at(payload: Mapping[str, Any], now: datetime) -> Iterator[Problem]:
-    scopes = [("send_at", payload)]
-    scopes += [
-        (f"personalizations.{n}.send_at", one)
-        for n, one in enumerate(personalizations(payload))
-        if isinstance(one, dict)
-    ]
+    blocks = [(f"personalizations.{n}.send_at", block) for n, block in enumerate(personalizations(payload))]
+    scopes = [("send_at", payload), *((path, block) for path, block in blocks if isinstance(block, dict))]
     for path, scope in scopes:
         value = scope.get("send_at", 0)
         if not isinstance(value, int) or isinstance(value, bool):

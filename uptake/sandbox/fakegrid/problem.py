@@ -13,22 +13,12 @@ _HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html#"
 _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@(?P<domain>[a-z0-9.-]+)", re.IGNORECASE)
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
-_RESERVED_HEADERS = frozenset(
-    [
-        "x-sg-id",
-        "x-sg-eid",
-        "received",
-        "dkim-signature",
-        "content-type",
-        "content-transfer-encoding",
-        "to",
-        "from",
-        "subject",
-        "reply-to",
-        "cc",
-        "bcc",
-    ]
-)
+# fmt: off
+_RESERVED_HEADERS = frozenset((
+    "x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type", "content-transfer-encoding",
+    "to", "from", "subject", "reply-to", "cc", "bcc",
+))
+# fmt: on
 
 Problem = dict[str, str | None]
 
