@@ -155,10 +155,11 @@ class Advance:
     """What one tick decides for those already in.
 
     endings:  enrollment_id, contact_id, reason. The contact leaves.
-    account_endings: enrollment_id, reason. The whole enrollment ends (goal by account, exit, completed, stopped);
-              also for holdout arms.
-    verdicts: enrollment_id, contact_id, stage_key, verdict, reason (NULL for send and task), detail (winner's stage
-              for priority_lost, next allowed time for outside_window, else ''), version_id, feature_key, due_at
+    account_endings: enrollment_id, reason. The whole enrollment ends (goal by account, stopped, completed, or the one
+              reason all its contacts share); also for control arms. It may come with endings of its contacts.
+    verdicts: enrollment_id, contact_id, stage_key, verdict, reason (NULL for send and task), detail (the winner as
+              `playbook/stage/contact` for priority_lost, the next allowed moment for outside_window, what is paused,
+              why the gate is held, else ''), version_id (the version that counts), feature_key, due_at (aware)
     """
 
     endings: pa.Table
@@ -169,8 +170,17 @@ class Advance:
 class Journeys(Protocol):
     """The rules of the tick, run on whole sets over one snapshot. `uptake.domain` says what they mean for one row."""
 
-    def entrants(self, release: Release, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime) -> Entry:
-        """Decide who enters `release` now."""
+    def entrants(
+        self,
+        release: Release,
+        snapshot: Snapshot,
+        ledger: Mapping[str, pa.Table],
+        now: datetime,
+        *,
+        controls: ControlState,
+        account_id: str | None = None,
+    ) -> Entry:
+        """Decide who enters `release` now; with `account_id`, look at that account alone."""
 
     def advance(
         self,
@@ -179,12 +189,34 @@ class Journeys(Protocol):
         ledger: Mapping[str, pa.Table],
         now: datetime,
         *,
+        following: Mapping[int, int],
+        controls: ControlState,
         gate_held: str | None,
     ) -> Advance:
-        """Decide for every open enrollment; `releases` by version_id; `gate_held` = why nothing may be sent."""
+        """Decide for every open enrollment of the versions in `releases`.
 
-    def stage_counts(self, release: Release, entry: Entry, ledger: Mapping[str, pa.Table], now: datetime) -> pa.Table:
-        """Forecast first sends of the entrants: day, stage_key, count_sends; for 14 days."""
+        Args:
+            releases: By version id: every version somebody is in, and every version that counts for one.
+            snapshot: What the world looks like.
+            ledger: `Enrollments.tables`.
+            now: The moment of deciding.
+            following: The version an enrollment was entered with -> the version that counts for it; absent: itself.
+            controls: What people have paused or stopped.
+            gate_held: Why nothing may be sent, and nothing be concluded from the snapshot; None when it is sound.
+        """
+
+    def stage_counts(
+        self, release: Release, entry: Entry, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime
+    ) -> pa.Table:
+        """Forecast the sends of the entrants, at most: day, stage_key, count_sends; for 14 days."""
+
+    def facts(
+        self, contacts: pa.Table, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime
+    ) -> pa.Table:
+        """Return what conditions see of these contacts: `contacts` and a column for every dotted name.
+
+        `contacts`: contact_id, account_id, feature_key, and entry_no, age_days (NULL outside an enrollment).
+        """
 
 
 # --- proof ----------------------------------------------------------------------------------------------

@@ -5,7 +5,13 @@ Every reason not to send has exactly one effect, so that nobody waits for ever a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
+
+from uptake.domain.enrollments import LATEST
+from uptake.domain.playbooks import Exclusions, ReEntry
 
 
 class Verdict(StrEnum):
@@ -35,9 +41,9 @@ class Reason(StrEnum):
     # end
     GOAL_REACHED = "goal_reached"
     EXIT_CONDITION = "exit_condition"
+    ERASED = "erased"
     SUPPRESSED = "suppressed"  #: bounced, complained or unsubscribed
     UNCONSENTED = "unconsented"  #: no basis to mail this person
-    ERASED = "erased"
     LEFT = "left"  #: no longer in the snapshot, or without an address
     HOLDOUT_ADDRESS = "holdout_address"  #: the address also belongs to a contact of a holdout account
     STOPPED = "stopped"  #: a person stopped the playbook or took the account out
@@ -68,16 +74,216 @@ def effect_of(reason: Reason) -> Verdict:
 class LeftOut(StrEnum):
     """Why a matching account or contact does not enter."""
 
+    # the account
     CHURNED = "churned"
     INTERNAL = "internal"
     OPEN_TICKET = "open_ticket"
     TOO_NEW = "too_new"
+    VALUE_MISSING = "value_missing"  #: an exclusion of the workspace cannot be decided: unknown is not "no"
+    PAUSED = "paused"  #: a person paused or stopped the account
     IN_ALREADY = "in_already"  #: an open enrollment of this playbook
     RE_ENTRY = "re_entry"  #: entered before, and may not (yet) enter again
-    SUPPRESSED = "suppressed"
-    UNCONSENTED = "unconsented"
+    # the contact
+    NOTHING_TO_TEACH = "nothing_to_teach"  #: next_best found no feature, or the plan lacks the feature
+    GOAL_REACHED = "goal_reached"  #: it would end before its first stage
     ERASED = "erased"
     NO_ADDRESS = "no_address"
-    NOT_CHOSEN = "not_chosen"  #: beyond max_per_account
-    NOTHING_TO_TEACH = "nothing_to_teach"  #: next_best found no feature, or the plan lacks the feature
+    SUPPRESSED = "suppressed"
+    UNCONSENTED = "unconsented"
     HOLDOUT_ADDRESS = "holdout_address"
+    NOT_CHOSEN = "not_chosen"  #: beyond max_per_account
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountFacts:
+    """What decides whether a matching account may enter; None = unknown."""
+
+    churned: bool | None
+    is_internal: bool | None
+    count_open_tickets: int | None
+    age_days: int | None
+    is_paused: bool = False  # a person paused or stopped the account
+    is_in: bool = False  # an enrollment of this playbook is open
+    entries: int = 0  # enrollments of this playbook so far
+    last_ended_at: datetime | None = None
+
+
+def account_left_out(
+    facts: AccountFacts, exclusions: Exclusions, re_entry: ReEntry | None, now: datetime
+) -> LeftOut | None:
+    """Return why the account does not enter, the first reason of `LeftOut`'s order; None when it may."""
+    tickets, age = facts.count_open_tickets, facts.age_days
+    excluded: tuple[tuple[LeftOut, bool, bool | None], ...] = (
+        (LeftOut.CHURNED, exclusions.churned, facts.churned),
+        (LeftOut.INTERNAL, exclusions.internal, facts.is_internal),
+        (LeftOut.OPEN_TICKET, exclusions.open_ticket, None if tickets is None else tickets > 0),
+        (
+            LeftOut.TOO_NEW,
+            exclusions.younger_than > timedelta(0),
+            None if age is None else timedelta(days=age) < exclusions.younger_than,
+        ),
+    )
+    for reason, is_asked, is_so in excluded:
+        if is_asked and is_so:
+            return reason
+    if any(is_asked and is_so is None for _, is_asked, is_so in excluded):
+        return LeftOut.VALUE_MISSING
+    if facts.is_paused:
+        return LeftOut.PAUSED
+    if facts.is_in:
+        return LeftOut.IN_ALREADY
+    if facts.entries and not _may_re_enter(facts, re_entry, now):
+        return LeftOut.RE_ENTRY
+    return None
+
+
+def _may_re_enter(facts: AccountFacts, rule: ReEntry | None, now: datetime) -> bool:
+    """Without a rule an account enters once, ever."""
+    if rule is None or facts.entries >= rule.max:
+        return False
+    return facts.last_ended_at is None or facts.last_ended_at + rule.after <= now
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactFacts:
+    """What decides whether a contact may be taught, the same questions at entry and at every tick."""
+
+    goal_reached: bool = False  # by the account or the contact, as the goal says
+    exits: bool = False  # the playbook's `exit_when` is true
+    erased: bool = False
+    in_snapshot: bool = True
+    has_address: bool = True
+    suppressed: bool = False  # for every topic, or for the playbook's
+    consented: bool = True  # an unexpired consent, or the workspace's default basis
+    shares_address_with_holdout: bool = False  # a contact of another account, held out of this playbook, has it too
+    has_feature: bool = True  # there is a feature to teach, and the account is entitled to it
+
+
+def contact_left_out(facts: ContactFacts) -> LeftOut | None:
+    """Return why a matching contact does not enter, whatever its account's arm; None when it may be chosen."""
+    reasons = (
+        (LeftOut.NOTHING_TO_TEACH, not facts.has_feature),
+        (LeftOut.GOAL_REACHED, facts.goal_reached),
+        (LeftOut.ERASED, facts.erased),
+        (LeftOut.NO_ADDRESS, not facts.has_address),
+        (LeftOut.SUPPRESSED, facts.suppressed),
+        (LeftOut.UNCONSENTED, not facts.consented),
+        (LeftOut.HOLDOUT_ADDRESS, facts.shares_address_with_holdout),
+    )
+    return next((reason for reason, is_so in reasons if is_so), None)
+
+
+def choice_order(
+    contact_id: str, role: str | None, active_days_28: int | None, prefer: Sequence[str]
+) -> tuple[int, int, str]:
+    """Return the sort key by which an account's contacts are chosen: role, then activity, then id."""
+    place = prefer.index(role) if role is not None and role in prefer else len(prefer)
+    return place, -(active_days_28 or 0), contact_id
+
+
+def contact_ending(facts: ContactFacts) -> Reason | None:
+    """Return why a contact leaves the journey now; None when it stays."""
+    reasons = (
+        (Reason.GOAL_REACHED, facts.goal_reached),
+        (Reason.EXIT_CONDITION, facts.exits),
+        (Reason.ERASED, facts.erased),
+        (Reason.SUPPRESSED, facts.suppressed),
+        (Reason.UNCONSENTED, not facts.consented),
+        (Reason.LEFT, not (facts.in_snapshot and facts.has_address)),
+        (Reason.HOLDOUT_ADDRESS, facts.shares_address_with_holdout),
+    )
+    return next((reason for reason, is_so in reasons if is_so), None)
+
+
+def enrollment_ending(
+    contacts: Sequence[Reason | None],
+    *,
+    done: Sequence[bool],
+    stopped: bool = False,
+    at_goal: bool = False,
+    controls_complete: bool = False,
+) -> Reason | None:
+    """Return why a whole enrollment ends now; None when it goes on.
+
+    Args:
+        contacts: What `contact_ending` says of each contact that is still in.
+        done: For each of them, whether no stage is left and no mail is on its way.
+        stopped: A person stopped the playbook or the account.
+        at_goal: The account reached the goal with a feature taught to one of them.
+        controls_complete: It is in a control arm, and a treated one could have had every stage.
+    """
+    if stopped:
+        return Reason.STOPPED
+    if at_goal:
+        return Reason.GOAL_REACHED
+    if all(reason is not None or is_done for reason, is_done in zip(contacts, done, strict=True)):
+        reasons = set(contacts)
+        shared = reasons.pop() if len(reasons) == 1 else None
+        return shared or Reason.COMPLETED
+    return Reason.COMPLETED if controls_complete else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageFacts:
+    """What decides about one contact at a stage that is due."""
+
+    due_at: datetime
+    is_task: bool = False
+    when: bool | None = True  # the stage's condition; True without one
+    paused: bool = False
+    gate_held: bool = False
+    in_window: bool = True  # the recipient's own clock allows mail now
+
+
+def stage_verdict(facts: StageFacts, now: datetime) -> tuple[Verdict, Reason | None]:
+    """Return what one stage gets, before mails contend for the same address and count against caps.
+
+    While the gate is held no condition is asked: what it says rests on data nobody vouches for, and a pass-over
+    cannot be taken back.
+    """
+    reasons = (
+        (Reason.TOO_LATE, now - facts.due_at > LATEST),
+        (Reason.CONDITION_FALSE, not facts.gate_held and facts.when is False),
+        (Reason.VALUE_MISSING, not facts.gate_held and facts.when is None),
+        (Reason.PAUSED, facts.paused),
+        (Reason.GATE_HELD, facts.gate_held),
+        (Reason.OUTSIDE_WINDOW, not facts.is_task and not facts.in_window),
+    )
+    for reason, is_so in reasons:
+        if is_so:
+            return effect_of(reason), reason
+    return (Verdict.TASK if facts.is_task else Verdict.SEND), None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A mail that could leave in this tick."""
+
+    rank: tuple[int, str, float, str, int]  # priority, playbook, place of the stage, contact, enrollment; lowest wins
+    address_hash: str
+    account_id: str
+    person_room: int  # mails its person may still get under its release's cap, before this tick
+    account_room: int
+
+
+def settle(contenders: Sequence[Contender]) -> list[Reason | None]:
+    """Return for each contender why it waits, or None when it leaves: one mail per address, then caps by rank.
+
+    An account's room is taken in rank order by every mail that won its address and fits its person's cap.
+    """
+    verdicts: list[Reason | None] = [None] * len(contenders)
+    taken: set[str] = set()
+    in_account: dict[str, int] = {}
+    for place in sorted(range(len(contenders)), key=lambda i: contenders[i].rank):
+        mail = contenders[place]
+        if mail.address_hash in taken:
+            verdicts[place] = Reason.PRIORITY_LOST
+            continue
+        taken.add(mail.address_hash)
+        if mail.person_room < 1:
+            verdicts[place] = Reason.CAPPED_PERSON
+            continue
+        in_account[mail.account_id] = in_account.get(mail.account_id, 0) + 1
+        if in_account[mail.account_id] > mail.account_room:
+            verdicts[place] = Reason.CAPPED_ACCOUNT
+    return verdicts

@@ -1,0 +1,72 @@
+"""Where one contact stands in a journey: the stage it waits for, since when, and when that stage is due."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from uptake.domain.playbooks import Playbook
+
+#: A stage that is due for longer is passed over: late help is noise.
+LATEST = timedelta(days=7)
+
+
+def places(order: Sequence[str], earlier: Iterable[Sequence[str]] = ()) -> dict[str, float]:
+    """Return every known stage key's place in `order`; a removed stage stands just before its next survivor.
+
+    Args:
+        order: Stage keys of the definition that counts.
+        earlier: Stage keys of other definitions the contact may have passed stages of, the newest first.
+
+    Example:
+        >>> places(["why", "call"], [["why", "how", "call"]])
+        {'why': 0.0, 'call': 1.0, 'how': 0.5}
+    """
+    found = {key: float(place) for place, key in enumerate(order)}
+    for other in earlier:
+        place = float(len(order))
+        for key in reversed(other):
+            if key in order:
+                place = found[key]
+            else:
+                found.setdefault(key, place - 0.5)
+    return found
+
+
+def cursor(order: Sequence[str], ended: Collection[str], known: Mapping[str, float]) -> str | None:
+    """Return the first stage after every ended one; None when no stage is left.
+
+    A stage that was put in before the last ended one is therefore never sent, and no ended stage comes twice.
+
+    Args:
+        order: Stage keys of the definition that counts.
+        ended: Keys of the stages that are over for this contact, in whatever order.
+        known: What `places` says of `order`; an ended key it does not know holds nobody back.
+    """
+    last = max((known[key] for key in ended if key in known), default=-1.0)
+    return next((key for key in order if known[key] > last), None)
+
+
+def due_at(after: timedelta, *, enrolled_at: datetime, ended_at: Iterable[datetime] = ()) -> datetime:
+    """Return when the stage at the cursor is due: `after` the end of the stage before, or after the entry."""
+    return max(ended_at, default=enrolled_at) + after
+
+
+def controls_complete_at(playbook: Playbook, enrolled_at: datetime) -> datetime:
+    """Return when an account of a control arm has had its journey: as soon as a treated one could have.
+
+    Without it a held-out account would stay in for ever, and could not enter again when treated ones can.
+    """
+    return sum((stage.after for stage in playbook.stages.values()), start=timedelta(0)) + enrolled_at
+
+
+_SEATS_BANDS = ((10, "1-10"), (50, "11-50"), (200, "51-200"), (1_000, "201-1000"))
+
+
+def stratum(plan: str | None, seats: int | None) -> str:
+    """Return the stratum an account is in at its draw, e.g. `team/11-50`: its plan and the size it bought.
+
+    Strata serve balance tables and post-stratification; the draw itself knows nothing of them.
+    """
+    band = "unknown" if seats is None else next((name for top, name in _SEATS_BANDS if seats <= top), "1001+")
+    return f"{plan or 'unknown'}/{band}"
