@@ -37,7 +37,7 @@ demo: $(VENV)/.done  ## 45 virtual days of a simulated customer base, then what 
 	@$(BIN)/uptake demo $(if $(FRESH),--fresh)
 
 ui: $(VENV)/.done  ## a Prefect server with every deployment, on the demo's data
-	@$(BIN)/python -m uptake.sandbox.ui
+	@$(BIN)/python -m uptake.ui
 
 test: $(VENV)/.done  ## every test
 	@tests/run $(ARGS)
