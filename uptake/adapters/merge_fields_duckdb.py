@@ -1,0 +1,97 @@
+"""What a stage text may say about each person, read from one snapshot for a whole batch at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from uptake.adapters.marts import MARTS
+from uptake.adapters.snapshots_duckdb import open_marts
+from uptake.domain.playbooks import Release
+from uptake.errors import SnapshotError
+from uptake.ports import Claimed, Snapshot
+
+Row = dict[str, Any]
+
+_QUERIES = {
+    "account": "select send_id, mart.* from claimed join accounts_current as mart using (account_id)",
+    "contact": "select send_id, mart.* from claimed join contacts_current as mart using (contact_id)",
+    "taught": "select send_id, mart.* from claimed join dim_features as mart using (feature_key)",
+    "feature": "select send_id, mart.* from claimed join contact_features as mart using (contact_id, feature_key)",
+    "account_feature": (
+        "select send_id, mart.* from claimed join account_features as mart using (account_id, feature_key)"
+    ),
+}
+#: A contact without a row in the sparse marts never used the feature.
+_NEVER: dict[str, Row] = {
+    mart: dict.fromkeys(MARTS[mart].names) | {"adoption_state": "never", "days_used_28": 0}
+    for mart in ("contact_features", "account_features")
+}
+
+
+class DuckMergeFields:
+    """Reads snapshots; implements `ports.MergeFields`. Keeps the last snapshot open between batches."""
+
+    def __init__(self) -> None:
+        self._open: tuple[str, duckdb.DuckDBPyConnection] | None = None
+
+    def close(self) -> None:
+        """Let go of the snapshot."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+    def values(
+        self, snapshot: Snapshot, release: Release, claimed: Sequence[Claimed]
+    ) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """Return send_id -> {account, contact, feature, account_feature, sender}, each a row as a dict.
+
+        Who is no longer in the snapshot is absent. Raises SnapshotError.
+        """
+        rows = self._rows(snapshot, claimed)
+        sender = {"name": release.workspace.sender.name, "address": release.workspace.sender.address}
+        values: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for send in claimed:
+            account, contact = rows["account"].get(send.send_id), rows["contact"].get(send.send_id)
+            if account is None or contact is None:
+                continue
+            taught = rows["taught"].get(send.send_id, {})
+            used = rows["feature"].get(send.send_id, _NEVER["contact_features"])
+            values[send.send_id] = {
+                "account": account,
+                "contact": {**contact, "given_name": send.given_name, "full_name": send.full_name},
+                "feature": {
+                    **dict.fromkeys(MARTS["dim_features"].names),
+                    **used,
+                    **taught,
+                    "feature_key": send.feature_key,
+                },
+                "account_feature": rows["account_feature"].get(send.send_id, _NEVER["account_features"]),
+                "sender": sender,
+            }
+        return values
+
+    def _rows(self, snapshot: Snapshot, claimed: Sequence[Claimed]) -> dict[str, dict[str, Row]]:
+        """Return, for each query, send_id -> row."""
+        marts = self._marts(snapshot)
+        columns = ("send_id", "account_id", "contact_id", "feature_key")
+        table = pa.table({name: pa.array([getattr(send, name) for send in claimed], pa.string()) for name in columns})
+        found: dict[str, dict[str, Row]] = {}
+        try:
+            marts.register("claimed", table)
+            for name, query in _QUERIES.items():
+                rows = marts.execute(query).to_arrow_table().to_pylist()
+                found[name] = {row.pop("send_id"): row for row in rows}
+        except duckdb.Error as error:
+            raise SnapshotError(f"snapshot {snapshot.snapshot_id}: {str(error).splitlines()[0]}") from error
+        return found
+
+    def _marts(self, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+        key = str(snapshot.directory)
+        if self._open is None or self._open[0] != key:
+            self.close()
+            self._open = (key, open_marts(snapshot))
+        return self._open[1]
