@@ -1,0 +1,241 @@
+"""Who enters a playbook now, who does not and why: `uptake.domain.eligibility` on every matching contact at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import duckdb
+import pyarrow as pa
+
+from uptake.adapters.journeys import facts, side
+from uptake.domain.conditions import Condition
+from uptake.domain.playbooks import NEXT_BEST, Release
+from uptake.ports import ControlState, Entry
+
+CONTACTS = pa.schema(
+    {
+        "account_id": side.TEXT, "contact_id": side.TEXT, "contact_rank": side.INT, "feature_key": side.TEXT,
+        "entry_no": side.INT, "arm": side.TEXT, "u": side.FLOAT, "stratum": side.TEXT,
+    }
+)  # fmt: skip
+LEFT_OUT = pa.schema({"account_id": side.TEXT, "contact_id": side.TEXT, "reason": side.TEXT})
+
+_RULE = pa.schema(
+    {
+        "teaches": side.TEXT,  # NULL: the recommended feature of each contact
+        "max_per_account": side.INT,
+        "not_churned": side.BOOL, "not_internal": side.BOOL, "no_open_ticket": side.BOOL, "min_age_days": side.FLOAT,
+        "max_entries": side.INT, "re_entry_after": pa.duration("us"),
+    }
+)  # fmt: skip
+
+# Every contact with the feature it would be taught; NULL where nothing is recommended.
+_ONE_FEATURE = """
+create temp view candidates as
+select contact_id, account_id, entry_rule.teaches as feature_key
+from contacts_current
+cross join entry_rule
+"""
+_NEXT_BEST = """
+create temp view candidates as
+select contacts.contact_id, contacts.account_id, recommended.feature_key
+from contacts_current as contacts
+left join feature_recommendations as recommended
+    on recommended.contact_id = contacts.contact_id and recommended.recommendation_rank = 1
+"""
+
+# `matched` holds the candidates for whom the audience's condition is true; unknown is not true.
+_DECIDE = """
+create temp table history as
+select
+    enrollments.account_id,
+    count(*) as entries,
+    bool_or(enrollments.ended_at is null) as is_in,
+    max(enrollments.ended_at) as last_ended_at,
+    max(enrollments.entry_no) as last_entry_no
+from enrollments
+inner join rules using (playbook)
+group by enrollments.account_id;
+
+create temp table accounts_decided as
+with
+matched_accounts as (select distinct account_id from matched),
+
+answers as (
+    select
+        account.account_id,
+        account.plan,
+        account.seats,
+        not entry_rule.not_churned or not account.churned as passes_churned,
+        not entry_rule.not_internal or not account.is_internal as passes_internal,
+        not entry_rule.no_open_ticket or account.count_open_tickets = 0 as passes_tickets,
+        entry_rule.min_age_days = 0 or account.age_days >= entry_rule.min_age_days as passes_age,
+        controls.target is not null as is_paused,
+        coalesce(history.is_in, false) as is_in,
+        coalesce(history.entries, 0) as entries,
+        coalesce(history.last_entry_no, 0) as last_entry_no,
+        history.last_ended_at is null
+            or history.last_ended_at + entry_rule.re_entry_after <= moment.now as is_cool
+    from matched_accounts
+    inner join accounts_current as account using (account_id)
+    left join history using (account_id)
+    left join controls on controls.scope = 'account' and controls.target = account.account_id
+    cross join entry_rule
+    cross join moment
+)
+
+select
+    answers.account_id,
+    answers.last_entry_no + 1 as entry_no,
+    coalesce(assignments.arm, arm_of(rules.playbook, answers.account_id, rules.holdout, rules.global_control)) as arm,
+    draw(rules.playbook, answers.account_id) as u,
+    coalesce(nullif(answers.plan, ''), 'unknown') || '/' || seats_band(answers.seats) as stratum,
+    case
+        when not passes_churned then 'churned'
+        when not passes_internal then 'internal'
+        when not passes_tickets then 'open_ticket'
+        when not passes_age then 'too_new'
+        when (passes_churned and passes_internal and passes_tickets and passes_age) is null then 'value_missing'
+        when is_paused then 'paused'
+        when is_in then 'in_already'
+        when entries >= entry_rule.max_entries or (entries > 0 and not is_cool) then 're_entry'
+    end as reason
+from answers
+cross join rules
+cross join entry_rule
+left join assignments on assignments.playbook = rules.playbook and assignments.account_id = answers.account_id;
+
+create temp table asked as
+select rules.version_id, matched.contact_id
+from matched
+inner join accounts_decided on accounts_decided.account_id = matched.account_id and accounts_decided.reason is null
+cross join rules;
+"""
+
+_CHOOSE = """
+create temp table contacts_decided as
+with
+answers as (
+    select
+        matched.account_id,
+        matched.contact_id,
+        matched.feature_key,
+        coalesce(role_places.place, roles.count_roles) as role_place,
+        coalesce(contacts.active_days_28, 0) as active_days_28,
+        case
+            when not coalesce(features.is_entitled, false) then 'nothing_to_teach'
+            when goal_reached(
+                case when rules.goal_by_account then features.adoption_state else own.adoption_state end,
+                rules.goal_is_adopted
+            ) then 'goal_reached'
+            when persons.is_erased then 'erased'
+            when not persons.has_address then 'no_address'
+            when persons.is_suppressed then 'suppressed'
+            when not persons.is_consented then 'unconsented'
+            when persons.shares_address then 'holdout_address'
+        end as reason
+    from matched
+    inner join persons using (contact_id)
+    inner join rules using (version_id)
+    left join contacts_current as contacts on contacts.contact_id = matched.contact_id
+    left join account_features as features
+        on features.account_id = matched.account_id and features.feature_key = matched.feature_key
+    left join contact_features as own
+        on own.contact_id = matched.contact_id and own.feature_key = matched.feature_key
+    left join role_places on role_places.role = contacts.role
+    cross join (select count(*) as count_roles from role_places) as roles
+)
+
+select
+    *,
+    case
+        when reason is null then row_number() over (
+            partition by account_id, reason is null
+            order by role_place, active_days_28 desc, contact_id
+        )
+    end as contact_rank
+from answers
+"""
+
+_ENTRANTS = """
+select
+    contacts.account_id, contacts.contact_id, contacts.contact_rank, contacts.feature_key,
+    accounts.entry_no, accounts.arm, accounts.u, accounts.stratum
+from contacts_decided as contacts
+inner join accounts_decided as accounts using (account_id)
+cross join entry_rule
+where contacts.contact_rank <= entry_rule.max_per_account
+order by contacts.account_id, contacts.contact_rank
+"""
+
+_LEFT_OUT = """
+select account_id, null as contact_id, reason from accounts_decided where reason is not null
+union all
+select account_id, contact_id, coalesce(reason, 'not_chosen') as reason
+from contacts_decided
+cross join entry_rule
+where reason is not null or contact_rank > entry_rule.max_per_account
+order by account_id, contact_id nulls first
+"""
+
+# The bands of `uptake.domain.enrollments.stratum`.
+_MACROS = """
+create temp macro seats_band(seats) as
+    case
+        when seats is null then 'unknown'
+        when seats <= 10 then '1-10'
+        when seats <= 50 then '11-50'
+        when seats <= 200 then '51-200'
+        when seats <= 1000 then '201-1000'
+        else '1001+'
+    end;
+"""
+
+
+def decide(
+    connection: duckdb.DuckDBPyConnection,
+    release: Release,
+    where: Condition,
+    ledger: Mapping[str, pa.Table],
+    controls: ControlState,
+    now: datetime,
+    *,
+    account_id: str | None = None,
+) -> Entry:
+    """Decide who enters `release` now; with `account_id`, look at that account alone."""
+    side.lay(connection, ledger, {0: (0, release)}, controls, now)
+    connection.register("entry_rule", pa.Table.from_pylist([_rule(release)], schema=_RULE))
+    prefer = release.playbook.audience.contacts.prefer
+    connection.register("role_places", pa.table({"role": pa.array(prefer, side.TEXT), "place": range(len(prefer))}))
+    connection.execute(_MACROS)
+    connection.execute(_NEXT_BEST if release.playbook.teaches == NEXT_BEST else _ONE_FEATURE)
+    candidates = "candidates"
+    if account_id is not None:
+        connection.register("only", pa.table({"account_id": [account_id]}))
+        connection.execute("create temp view candidates_only as select * from candidates semi join only using (account_id)")
+        candidates = "candidates_only"
+    found = facts.matching(connection, candidates, where, now).filter("holds")
+    found.select("contact_id, account_id, feature_key").create_view("matched_now")
+    connection.execute("create temp table matched as from matched_now")
+    connection.execute(_DECIDE)
+    side.ask_persons(connection)
+    connection.execute(_CHOOSE)
+    return Entry(
+        contacts=connection.execute(_ENTRANTS).to_arrow_table().cast(CONTACTS),
+        left_out=connection.execute(_LEFT_OUT).to_arrow_table().cast(LEFT_OUT),
+    )
+
+
+def _rule(release: Release) -> dict[str, object]:
+    playbook, exclusions = release.playbook, release.workspace.exclusions
+    return {
+        "teaches": None if playbook.teaches == NEXT_BEST else playbook.teaches,
+        "max_per_account": playbook.audience.contacts.max_per_account,
+        "not_churned": exclusions.churned,
+        "not_internal": exclusions.internal,
+        "no_open_ticket": exclusions.open_ticket,
+        "min_age_days": exclusions.younger_than.total_seconds() / 86_400,
+        "max_entries": 1 if playbook.re_entry is None else playbook.re_entry.max,
+        "re_entry_after": None if playbook.re_entry is None else playbook.re_entry.after,
+    }
