@@ -99,7 +99,9 @@ a { color: inherit; }
 {% endfor %}
 <h2>Stop some e-mails</h2>
 {% for topic in topics %}
-<button type="submit" name="choice" value="topic:{{ topic }}">Stop e-mails about {{ topic | replace("-", " ") | replace("_", " ") }}</button>
+<button type="submit" name="choice" value="topic:{{ topic }}">
+Stop e-mails about {{ topic | replace("-", " ") | replace("_", " ") }}
+</button>
 {% endfor %}
 <h2>Stop everything</h2>
 <button type="submit" name="choice" value="everything">Stop all e-mails of this kind from us</button>
@@ -220,7 +222,11 @@ class _Public:
         elif choice == "everything" or (kind == "topic" and topic in {*self._topics, claim.topic}):
             stopped = topic or None
             done = await _commit(lambda: self._suppress(claim, topic=stopped, source="preference_page"))
-            text = "You will get no more e-mails of this kind from us."
+            text = (
+                "You will get no more e-mails of this kind from us."
+                if stopped
+                else "We will send you no more of these."
+            )
         else:
             return _sorry(400, "We could not tell what you chose. Please go back and use one of the buttons.")
         return _page("done", title="Done", text=text, token=token) if done else _unavailable()

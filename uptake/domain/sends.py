@@ -121,10 +121,11 @@ def fold(status: SendStatus, events: Iterable[DeliveryEventType]) -> SendStatus:
 def suppression_from(event: DeliveryEventType, kind: str, reason: str) -> SuppressionReason | None:
     """Return why this event stops all mail to its address; None when it does not.
 
-    `blocked` is temporary. Topic unsubscribes are handled by topic, not here.
+    `blocked` is temporary, and so is a refusal that names the sender's fault: the address is good. Topic
+    unsubscribes are handled by topic, not here.
     """
     match event:
-        case DeliveryEventType.BOUNCE if kind != "blocked":
+        case DeliveryEventType.BOUNCE if kind != "blocked" and not any(code in reason for code in _SENDER_FAULTS):
             return SuppressionReason.BOUNCED
         case DeliveryEventType.SPAM_REPORT:
             return SuppressionReason.COMPLAINED
@@ -136,6 +137,7 @@ def suppression_from(event: DeliveryEventType, kind: str, reason: str) -> Suppre
             return None
 
 
+_SENDER_FAULTS = ("5.7.515",)  # Microsoft: the sender's domain is not authenticated
 _DROP_REASONS = {
     "Bounced Address": SuppressionReason.BOUNCED,
     "Spam Reporting Address": SuppressionReason.COMPLAINED,
