@@ -1,0 +1,385 @@
+"""The gate before publication: Great Expectations over the candidate marts, and what GX cannot know.
+
+GX answers for the rules in `expectations/<mart>.json`; this module itself compares columns with the contract, row
+counts with earlier snapshots, and the last event with as_of. Nothing in here turns an exception into a pass: what
+could not be decided is a check of status `errored` or `missing`, and those hold.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import pyarrow as pa
+
+from uptake.adapters.marts import MARTS
+from uptake.ports import Build, Check
+
+MAX_FALL = 0.3  # of a mart's rows, against the snapshot before
+MAX_RISE = 3.0  # times as many rows
+NOISE = 10  # a change of so few rows is a small base breathing
+MAX_LAG = timedelta(hours=36)  # from the end of the last day with usage to as_of
+GROWS_FREELY = frozenset({"fct_outcomes"})  # one row per enrollment: a new playbook multiplies them
+USAGE = "fct_account_feature_daily"
+
+_SITE = "data_docs"
+_SAMPLES = 3  # values shown of those that broke a rule
+_TYPES: dict[pa.DataType, str] = {
+    pa.string(): r"VARCHAR|ENUM\(.*\)",
+    pa.int64(): "BIGINT|INTEGER|SMALLINT|TINYINT|HUGEINT",
+    pa.float64(): "DOUBLE|FLOAT",
+    pa.bool_(): "BOOLEAN",
+    pa.timestamp("us"): "TIMESTAMP|TIMESTAMP_S|TIMESTAMP_MS|TIMESTAMP_NS",
+    pa.date32(): "DATE",
+}
+_ADDRESS = re.compile(r"\S+@\S+")
+_HARMLESS = re.compile(r"[\w.:/-]{1,64}")
+
+Severity = Literal["critical", "warning"]
+Status = Literal["passed", "failed", "errored", "missing", "baseline"]
+
+
+class GxSuites:
+    """Runs the suites of one folder against a warehouse; data docs go to HOME/data_docs.
+
+    With `docs`, each run writes them; else `build_docs` does, for the last run. One instance keeps GX imported,
+    which costs seconds the first time.
+    """
+
+    #: A gate in which one of these checks did not even appear is no gate.
+    required_names = frozenset(
+        {f"gate:{what}:{mart}" for what in ("columns", "suite", "rows") for mart in MARTS} | {"gate:freshness"}
+    )
+
+    def __init__(self, expectations_dir: Path, home: Path, *, docs: bool = False) -> None:
+        self._expectations_dir = expectations_dir
+        self._docs_dir = home.resolve() / _SITE
+        self._docs = docs
+        self._results: list[Any] = []
+
+    def run(self, build: Build, *, history: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
+        """Run every suite; `history` = manifests of earlier snapshots of this source.
+
+        Never raises for a bad suite or a bad mart: that is a check with status `errored` or `missing`.
+        """
+        self._results = []
+        checks = [*_warehouse_checks(build, history), *self._suite_checks(build)]
+        if self._docs:
+            try:
+                self.build_docs()
+            except Exception as error:  # the pages show the gate, they are not the gate
+                checks.append(_check("gate:data_docs", "errored", _told(error), "warning"))
+        return tuple(checks)
+
+    def build_docs(self) -> Path:
+        """Write the data docs of the last run as a static site; return its index page."""
+        context = _context(self._docs_dir.with_name(f".{_SITE}"))
+        shutil.rmtree(self._docs_dir.with_name(f".{_SITE}"), ignore_errors=True)
+        _store(context, self._results)
+        context.build_data_docs()
+        if self._docs_dir.exists():
+            shutil.rmtree(self._docs_dir)
+        self._docs_dir.with_name(f".{_SITE}").rename(self._docs_dir)
+        return self._docs_dir / "index.html"
+
+    def _suite_checks(self, build: Build) -> Iterator[Check]:
+        """Validate each mart against its suite."""
+        try:
+            with _gx_quiet(), _gx_warehouse(build.warehouse) as warehouse:
+                for mart in MARTS:
+                    yield from self._run_suite(mart, warehouse)
+        except Exception as error:
+            yield from (_check(f"gate:suite:{mart}", "errored", _told(error)) for mart in MARTS)
+
+    def _run_suite(self, mart: str, warehouse: Any) -> list[Check]:
+        """Return a check for each expectation of one suite, and one that says whether all of it ran."""
+        whole = f"gate:suite:{mart}"
+        path = self._expectations_dir / f"{mart}.json"
+        try:
+            suite = _read_suite(path, mart)
+            expected = Counter(_name(mart, expectation.configuration) for expectation in suite.expectations)
+            repeated = [name for name, count in expected.items() if count > 1]
+            if repeated:
+                raise ValueError(f"{path.name} holds {repeated[0]} twice; give each rule its own meta.rule")
+            asset = warehouse.add_table_asset(name=mart, table_name=mart, schema_name="marts")
+            batch = asset.add_batch_definition_whole_table("candidate").get_batch()
+            result = batch.validate(
+                suite, result_format={"result_format": "SUMMARY", "partial_unexpected_count": _SAMPLES}
+            )
+            checks = [_verdict(mart, one) for one in result.results]
+            found = Counter(check.name for check in checks)
+            if found != expected:
+                lost = sorted((expected - found) | (found - expected))
+                raise ValueError(f"{len(checks)} results for {expected.total()} expectations; not matched: {lost[0]}")
+            self._results.append((suite, batch, _without_values(result)))
+        except FileNotFoundError:
+            return [_check(whole, "missing", f"{path.name} does not exist; expected a suite for every mart")]
+        except NoExpectations:
+            return [_check(whole, "missing", f"{path.name} holds no expectation; expected at least one")]
+        except Exception as error:
+            return [_check(whole, "errored", _told(error))]
+        return [_check(whole, "passed", f"{len(checks)} expectations ran"), *checks]
+
+
+class NoExpectations(Exception):
+    """A suite file says nothing."""
+
+
+# --- what GX cannot know -----------------------------------------------------------------------------------
+
+
+def _warehouse_checks(build: Build, history: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
+    """Compare the candidate marts with their contract, with the snapshot before, and with as_of."""
+    before = min(history, key=lambda manifest: abs(_moment(manifest) - build.as_of), default=None)
+    try:
+        warehouse = duckdb.connect(str(build.warehouse), read_only=True)
+    except duckdb.Error as error:
+        names = sorted(name for name in GxSuites.required_names if not name.startswith("gate:suite:"))
+        yield from (_check(name, "errored", _told(error)) for name in names)
+        return
+    with warehouse:
+        for mart, schema in MARTS.items():
+            yield _decided(f"gate:columns:{mart}", lambda mart=mart, schema=schema: _columns(warehouse, mart, schema))
+            yield _decided(f"gate:rows:{mart}", lambda mart=mart: _volume(warehouse, mart, before))
+        yield _decided("gate:freshness", lambda: _freshness(warehouse, build.as_of))
+
+
+def _decided(name: str, decide: Any) -> Check:
+    """Return the check that `decide` comes to; an exception is an error, never a pass."""
+    try:
+        status, detail = decide()
+    except Exception as error:
+        return _check(name, "errored", _told(error))
+    return _check(name, status, detail)
+
+
+def _columns(warehouse: duckdb.DuckDBPyConnection, mart: str, schema: pa.Schema) -> tuple[Status, str]:
+    """Compare names and types with the contract; further columns do no harm."""
+    found = dict(
+        warehouse.execute(
+            "select column_name, data_type from duckdb_columns() where schema_name = 'marts' and table_name = ?", [mart]
+        ).fetchall()
+    )
+    if not found:
+        return "missing", f"marts.{mart} is not in the warehouse"
+    for field in schema:
+        if field.name not in found:
+            return "failed", f"column {field.name} is missing; found {', '.join(sorted(found))}"
+        if not re.fullmatch(_TYPES[field.type], found[field.name]):
+            wanted = _TYPES[field.type].split("|")[0]
+            return "failed", f"column {field.name} is of type {found[field.name]}, expected {wanted}"
+    return "passed", ""
+
+
+def _volume(warehouse: duckdb.DuckDBPyConnection, mart: str, before: Mapping[str, Any] | None) -> tuple[Status, str]:
+    """Compare the number of rows with the snapshot nearest in time."""
+    (now,) = warehouse.execute(f"select count(*) from marts.{mart}").fetchone() or (0,)  # noqa: S608
+    if before is None or mart not in before["row_counts"]:
+        return "baseline", f"{now} rows, no earlier snapshot"
+    then = int(before["row_counts"][mart])
+    told = f"{now} rows; {then} in snapshot {before['snapshot_id']}"
+    if then > 0 and now == 0:
+        return "failed", f"{told}, expected more than none"
+    if abs(now - then) <= NOISE:
+        return "passed", told
+    if now < then * (1 - MAX_FALL):
+        return "failed", f"{told}, expected a fall of at most {MAX_FALL:.0%}"
+    if now > then * MAX_RISE and then > 0 and mart not in GROWS_FREELY:
+        return "failed", f"{told}, expected at most {MAX_RISE:g} times as many"
+    return "passed", told
+
+
+def _freshness(warehouse: duckdb.DuckDBPyConnection, as_of: datetime) -> tuple[Status, str]:
+    """Compare the last day with usage with as_of. A day counts as seen to its end: marts know days, not hours."""
+    (last,) = warehouse.execute(f"select max(date_day) from marts.{USAGE}").fetchone() or (None,)  # noqa: S608
+    as_of = as_of.astimezone(UTC)
+    if last is None:
+        return "failed", f"no usage at all; expected some up to as_of {as_of:%Y-%m-%d %H:%M}"
+    assert isinstance(last, date)
+    told = f"last usage on {last:%Y-%m-%d}, as_of {as_of:%Y-%m-%d %H:%M}"
+    if last > as_of.date():
+        return "failed", f"{told}; expected none after as_of"
+    lag = as_of - datetime.combine(last + timedelta(days=1), time(), UTC)
+    if lag > MAX_LAG:
+        return "failed", f"{told}; expected at most {MAX_LAG / timedelta(hours=1):g} hours after that day"
+    return "passed", told
+
+
+def _moment(manifest: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(manifest["as_of"])
+
+
+# --- Great Expectations -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _gx_quiet() -> Iterator[None]:
+    """Keep GX's notes about its own future out of our output."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _context(site: Path) -> Any:
+    """Return a GX context that lives in memory, reports to nobody and writes data docs to `site`."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
+
+    config = DataContextConfig(
+        analytics_enabled=False,
+        progress_bars={"globally": False},
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        data_docs_sites={
+            _SITE: {
+                "class_name": "SiteBuilder",
+                "show_how_to_buttons": False,
+                "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site)},
+                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            }
+        },
+    )
+    return gx.get_context(project_config=config, mode="ephemeral")
+
+
+@contextmanager
+def _gx_warehouse(path: Path) -> Iterator[Any]:
+    """Open the warehouse as a GX data source, and let go of the file at the end."""
+    import uptake.adapters.gx_duckdb  # registers the dialect; imported here because SQLAlchemy is not needed elsewhere
+
+    if not path.is_file():
+        raise FileNotFoundError(f"warehouse {path.name} does not exist")
+    context = _context(path.parent)
+    url = uptake.adapters.gx_duckdb.address(path)
+    source = context.data_sources.add_sql(name="warehouse", connection_string=url)
+    try:
+        yield source
+    finally:
+        source.get_execution_engine().close()
+        source.get_engine().dispose()
+
+
+def _read_suite(path: Path, mart: str) -> Any:
+    """Read one suite in GX's own format. Raises what is wrong with it."""
+    import great_expectations as gx
+
+    raw = json.loads(path.read_bytes())
+    if not raw.get("expectations"):
+        raise NoExpectations
+    if raw["name"] != mart:
+        raise ValueError(f"{path.name} holds the suite {raw['name']!r}, expected {mart!r}")
+    return gx.ExpectationSuite(**raw)
+
+
+def _name(mart: str, configuration: Any) -> str:
+    """Return the name of one expectation: tool, mart, type, and its rule or column."""
+    target = configuration.meta.get("rule") if configuration.meta else None
+    parts = ["gx", mart, configuration.type, target or configuration.kwargs.get("column")]
+    return ":".join(part for part in parts if part)
+
+
+def _verdict(mart: str, one: Any) -> Check:
+    """Return one GX result as a check."""
+    configuration = one.expectation_config
+    severity: Severity = "critical" if _severity(configuration) == "critical" else "warning"
+    name = _name(mart, configuration)
+    if error := _exception(one.exception_info):
+        return _check(name, "errored", _told(error), severity)
+    if one.success is True:
+        return _check(name, "passed", "", severity)
+    return _check(name, "failed", _found(one.result, configuration), severity)
+
+
+def _severity(configuration: Any) -> str:
+    """Return an expectation's severity; one that names none is critical."""
+    severity = getattr(configuration, "severity", None) or configuration.kwargs.get("severity") or "critical"
+    return str(getattr(severity, "value", severity))
+
+
+def _exception(info: Any) -> str | None:
+    """Return the message of the exception GX met, in either of the two shapes it tells it."""
+    if not info:
+        return None
+    for entry in [info] if "raised_exception" in info else info.values():
+        if entry.get("raised_exception"):
+            return str(entry.get("exception_message") or "GX raised an exception")
+    return None
+
+
+def _found(result: Mapping[str, Any], configuration: Any) -> str:
+    """Say what was found and what was expected."""
+    why = (configuration.meta or {}).get("why", "")
+    bounds = {
+        key: value
+        for key, value in configuration.kwargs.items()
+        if key in ("min_value", "max_value", "value_set", "column_set") and value is not None
+    }
+    wanted = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in bounds.items())
+    if "unexpected_count" in result:
+        found = f"{result['unexpected_count']} of {result['element_count']} rows"
+        if samples := [_shown(value) for value in result.get("partial_unexpected_list", ())]:
+            found += f", like {', '.join(samples)}"
+        return f"{found}; expected {wanted or 'none'}. {why}"
+    if configuration.type == "unexpected_rows_expectation":
+        return f"{result.get('observed_value')} rows; expected none. {why}"
+    return f"found {_shown(result.get('observed_value'))}; expected {wanted}. {why}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it may be shown: numbers, dates and plain identifiers; never an address."""
+    if isinstance(value, list):
+        return ", ".join(_shown(item) for item in value)
+    return text if _HARMLESS.fullmatch(text := str(value)) else "(text not shown)"
+
+
+def _without_values(result: Any) -> Any:
+    """Take what people wrote out of a result, before it becomes a page."""
+    for one in result.results:
+        for key in [
+            key for key in one.result if key.startswith("partial_unexpected") and key != "partial_unexpected_list"
+        ]:
+            del one.result[key]
+        if "partial_unexpected_list" in one.result:
+            one.result["partial_unexpected_list"] = [_shown(value) for value in one.result["partial_unexpected_list"]]
+    return result
+
+
+def _store(context: Any, results: Sequence[tuple[Any, Any, Any]]) -> None:
+    """Put suites and results where GX's page builder looks for them."""
+    from great_expectations.core.run_identifier import RunIdentifier
+    from great_expectations.data_context.types.resource_identifiers import (
+        ExpectationSuiteIdentifier,
+        ValidationResultIdentifier,
+    )
+
+    run_id = RunIdentifier(run_name="candidate")
+    for suite, batch, result in results:
+        context.suites.add_or_update(suite)
+        suite_id = ExpectationSuiteIdentifier(name=suite.name)
+        result.meta |= {"run_id": run_id, "validation_time": run_id.run_time}
+        context.validation_results_store.store_validation_results(
+            suite_validation_result=result,
+            suite_validation_result_identifier=ValidationResultIdentifier(
+                batch_identifier=batch.id, expectation_suite_identifier=suite_id, run_id=run_id
+            ),
+            expectation_suite_identifier=suite_id,
+        )
+
+
+def _check(name: str, status: Status, detail: str, severity: Severity = "critical") -> Check:
+    return Check(name=name, status=status, severity=severity, detail=detail)
+
+
+def _told(error: BaseException | str) -> str:
+    """Return the first line of what went wrong, without an address in it."""
+    text = str(error) if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    line = next((line for line in text.splitlines() if line.strip()), "no message")
+    return _ADDRESS.sub("(address)", line)[:400]
