@@ -85,7 +85,7 @@ def estimate(
     lifts = []
     control_mean = math.nan
     for name in arms:
-        pair = units.filter(Column(_ARM).isin(Constant(control), Constant(name)))
+        pair = units.filter(Column(_ARM).isin(Constant(control), Constant(name))) if len(arms) > 1 else units
         result = tt.Experiment({"lift": value}, variant=_ARM).analyze(pair, control=control)["lift"]
         control_mean = float(result.control)
         effect = float(result.effect_size)
