@@ -166,7 +166,7 @@ class Caps(Strict):
 class Window(Strict):
     """When mail may leave, on the recipient's own clock."""
 
-    days: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri")
+    days: tuple[Weekday, ...] = Field(default=("mon", "tue", "wed", "thu", "fri"), min_length=1)
     start: time
     end: time
 
