@@ -78,6 +78,8 @@ class _Marks:
                     chunk.clear()
         except TemplateSyntaxError as error:
             raise PlaybookError(f"line {error.lineno}: {error.message}") from error
+        if chunk:
+            raise PlaybookError(f"line {source.count(chr(10)) + 1}: {chunk[0]!r} is opened and never closed")
         return "".join(out)
 
     def put_back(self, rendered: str, *, alone: str) -> str:
