@@ -1,0 +1,41 @@
+"""Approve the release of a plan, so that ticks may take accounts in. The name is a claim, and said to be."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from uptake.errors import LedgerError, Refused
+from uptake.ports import Approved, Ledger
+
+
+def approve(ledger: Ledger, *, plan_id: str, by: str, now: datetime) -> Approved:
+    """Approve a stored plan until its workspace's `expires`, within its `tolerance`.
+
+    Raises:
+        Refused: There is no such plan, a newer plan is of another release, or nobody is named.
+    """
+    name = " ".join(by.split())
+    if not name:
+        raise Refused(f"{plan_id} was not approved: nobody is named; expected --by NAME")
+    try:
+        plan = ledger.releases.plan(plan_id)
+    except LedgerError as error:
+        raise Refused(str(error)) from error
+    newest = ledger.releases.latest_plan(plan.playbook)
+    if newest is not None and newest.release_hash != plan.release_hash:
+        raise Refused(
+            f"{plan_id} is of an older release of {plan.playbook}; the newest plan is {newest.plan_id}: approve that one"
+        )
+    release = ledger.releases.version(plan.version_id)
+    rules = release.workspace.approval
+    expires_at = now + rules.expires
+    ledger.releases.approve(plan, by=name, now=now, expires_at=expires_at, tolerance=rules.tolerance)
+    return Approved(
+        playbook=plan.playbook,
+        version_id=plan.version_id,
+        release=release,
+        plan=plan,
+        approved_by=name,
+        expires_at=expires_at,
+        tolerance=rules.tolerance,
+    )

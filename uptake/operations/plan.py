@@ -1,0 +1,105 @@
+"""Plan a playbook: who would enter now, in which arm, who would not and why, and when the mails would leave."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from uptake.domain.playbooks import Release
+from uptake.errors import Held
+from uptake.operations.gate import gate
+from uptake.ports import Entry, Journeys, Ledger, Plan, Playbooks, Snapshot, Snapshots
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanResult:
+    """A stored plan, with the release and the whole lists behind its counts."""
+
+    plan: Plan
+    release: Release
+    entry: Entry  # contacts who would enter; who would not, each with a reason
+
+
+def plan(
+    playbooks: Playbooks,
+    journeys: Journeys,
+    snapshots: Snapshots,
+    ledger: Ledger,
+    *,
+    name: str,
+    git_sha: str,
+    now: datetime,
+) -> PlanResult:
+    """Compute and store the plan of one playbook over the current snapshot.
+
+    Raises:
+        PlaybookError: The playbook's files are wrong.
+        Held: There is no snapshot, or its gate did not pass.
+    """
+    release = playbooks.release(name)
+    found = gate(snapshots, ledger)
+    if found.snapshot is None or found.held is not None:
+        raise Held(f"{name} cannot be planned: {found.held}")
+    snapshot = found.snapshot
+    tables = ledger.enrollments.tables(now=now)
+    entry = journeys.entrants(release, snapshot, tables, now, controls=ledger.releases.controls())
+    forecast = journeys.stage_counts(release, entry, snapshot, tables, now)
+    version_id = ledger.releases.save_version(release, git_sha=git_sha, now=now)
+    plan_hash = _plan_hash(release, snapshot, entry.contacts)
+    planned = Plan(
+        plan_id=f"{name}-{now:%Y%m%dT%H%M}-{plan_hash[:6]}",
+        playbook=name,
+        version_id=version_id,
+        release_hash=release.release_hash,
+        plan_hash=plan_hash,
+        snapshot_id=snapshot.snapshot_id,
+        planned_at=now,
+        count_accounts=len(entry.contacts["account_id"].unique()),
+        count_contacts=entry.contacts.num_rows,
+        summary=_summary(release, snapshot, entry, forecast),
+    )
+    ledger.releases.save_plan(planned)
+    return PlanResult(plan=planned, release=release, entry=entry)
+
+
+def _plan_hash(release: Release, snapshot: Snapshot, contacts: pa.Table) -> str:
+    """Return the hash of the release, the snapshot, the people and their arms."""
+    people = sorted(
+        zip(*(contacts[name].to_pylist() for name in ("account_id", "contact_id", "feature_key", "arm")), strict=True)
+    )
+    return hashlib.sha256(json.dumps([release.release_hash, snapshot.snapshot_id, people]).encode()).hexdigest()
+
+
+def _summary(release: Release, snapshot: Snapshot, entry: Entry, forecast: pa.Table) -> Mapping[str, Any]:
+    """Return what a plan shows, as JSON: counts, first sends by day, texts, and everybody who would enter."""
+    contacts = entry.contacts
+    return {
+        "as_of": snapshot.as_of.isoformat(),
+        "goal_hash": snapshot.manifest.get("goal_hash"),
+        "arms": {
+            row["arm"]: {"accounts": row["account_id_count_distinct"], "contacts": row["contact_id_count"]}
+            for row in contacts.group_by("arm")
+            .aggregate([("account_id", "count_distinct"), ("contact_id", "count")])
+            .sort_by("arm")
+            .to_pylist()
+        },
+        "left_out": {
+            row["reason"]: {"accounts": row["account_id_count_distinct"], "contacts": row["contact_id_count"]}
+            for row in entry.left_out.group_by("reason")
+            .aggregate([("account_id", "count_distinct"), ("contact_id", "count")])
+            .sort_by("reason")
+            .to_pylist()
+        },
+        "sends_by_day": [{**row, "day": row["day"].isoformat()} for row in forecast.to_pylist()],
+        "texts": {key: text.model_dump() for key, text in release.texts.items()},
+        "entrants": list(
+            zip(*(contacts[name].to_pylist() for name in ("account_id", "contact_id", "arm")), strict=True)
+        ),
+        "detectable_effect": None,  # filled in where the proof is: uptake.domain.lift
+    }
