@@ -8,15 +8,22 @@ IP pools here, so naming one is refused as SendGrid refuses an unknown one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from uptake.sandbox.fakegrid.message_rules import message_problems
 from uptake.sandbox.fakegrid.people_rules import people_problems
-from uptake.sandbox.fakegrid.problem import Problem, bad_request, personalizations
+from uptake.sandbox.fakegrid.problem import Problem, bad_request, personalizations, problem
 
 MAX_BYTES = 30 * 1024 * 1024
+
+_TYPES = {
+    **dict.fromkeys(("subject", "template_id", "batch_id", "ip_pool_name"), "string"),
+    **dict.fromkeys(("personalizations", "to", "cc", "bcc", "reply_to_list", "content", "attachments"), "array"),
+    "categories": "array",
+    "send_at": "integer",
+}
 
 
 def problems(payload: object, *, now: datetime, groups: frozenset[int] | None = None) -> list[Problem]:
@@ -29,6 +36,8 @@ def problems(payload: object, *, now: datetime, groups: frozenset[int] | None = 
     """
     if not isinstance(payload, dict) or _has_odd_custom_args(payload):
         return [bad_request()]
+    if nulls := list(_nulls(payload)):
+        return nulls
     return [*people_problems(payload), *message_problems(payload, now=now, groups=groups)]
 
 
@@ -46,3 +55,11 @@ def _has_odd_custom_args(payload: Mapping[str, Any]) -> bool:
         if isinstance(scope.get("custom_args"), dict)
         for value in scope["custom_args"].values()
     )
+
+
+def _nulls(payload: Mapping[str, Any]) -> Iterator[Problem]:
+    blocks = ((f"personalizations.{n}.", block) for n, block in enumerate(personalizations(payload)))
+    scopes = [("", payload), *((path, block) for path, block in blocks if isinstance(block, dict))]
+    for path, scope in scopes:
+        for name in (name for name, value in scope.items() if value is None):
+            yield problem(f"Invalid type. Expected: {_TYPES.get(name, 'object')}, given: null.", path + name)
