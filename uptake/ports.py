@@ -210,9 +210,7 @@ class Journeys(Protocol):
     ) -> pa.Table:
         """Forecast the sends of the entrants, at most: day, stage_key, count_sends; for 14 days."""
 
-    def facts(
-        self, contacts: pa.Table, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime
-    ) -> pa.Table:
+    def facts(self, contacts: pa.Table, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime) -> pa.Table:
         """Return what conditions see of these contacts: `contacts` and a column for every dotted name.
 
         `contacts`: contact_id, account_id, feature_key, and entry_no, age_days (NULL outside an enrollment).
@@ -477,7 +475,11 @@ class Claimed:
 
 
 class Sends(Protocol):
-    """The outbox. Each method is one transaction; an `owner` that lost its lease changes nothing."""
+    """The outbox. Each method is one transaction.
+
+    An `owner` that lost its lease changes nothing; without one, what a person or a test orders is done. A 202 is a
+    fact, whoever reports it.
+    """
 
     def claim(self, *, owner: str, limit: int, now: datetime, lease: timedelta) -> list[Claimed]:
         """Claim planned sends (and claimed ones whose lease ran out) of one version and stage."""
@@ -491,11 +493,11 @@ class Sends(Protocol):
         """
 
     def accepted(self, send_ids: Sequence[str], *, message_id: str | None, now: datetime) -> None: ...
-    def sandboxed(self, send_ids: Sequence[str], *, now: datetime) -> None: ...
-    def unknown(self, send_ids: Sequence[str], *, detail: str, now: datetime) -> None: ...
-    def failed(self, send_ids: Sequence[str], *, detail: str, now: datetime) -> None: ...
-    def withheld(self, send_ids: Sequence[str], *, reason: Reason, now: datetime) -> None: ...
-    def put_back(self, send_ids: Sequence[str], *, now: datetime) -> None:
+    def sandboxed(self, send_ids: Sequence[str], *, now: datetime, owner: str | None = None) -> None: ...
+    def unknown(self, send_ids: Sequence[str], *, detail: str, now: datetime, owner: str | None = None) -> None: ...
+    def failed(self, send_ids: Sequence[str], *, detail: str, now: datetime, owner: str | None = None) -> None: ...
+    def withheld(self, send_ids: Sequence[str], *, reason: Reason, now: datetime, owner: str | None = None) -> None: ...
+    def put_back(self, send_ids: Sequence[str], *, now: datetime, owner: str | None = None) -> None:
         """Certainly not accepted: planned again."""
 
     def expire(self, *, now: datetime) -> int:

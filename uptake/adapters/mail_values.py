@@ -73,7 +73,7 @@ def header(value: str) -> str:
 
 def is_address(value: str | None) -> bool:
     """Tell whether this can be put into a request as an address; whether it exists, only a bounce tells."""
-    return value is not None and len(value) <= 320 and _ADDRESS.fullmatch(value) is not None
+    return value is not None and value.isascii() and len(value) <= 320 and _ADDRESS.fullmatch(value) is not None
 
 
 def link(value: object, hosts: Iterable[str]) -> str:

@@ -284,7 +284,7 @@ class _Run:
         else:
             now = self._clock.now()
             if self._mailer.sandbox:
-                self._ledger.sends.sandboxed(send_ids, now=now)
+                self._ledger.sends.sandboxed(send_ids, now=now, owner=self._owner)
                 self.result.sandboxed += len(send_ids)
             else:
                 self._ledger.sends.accepted(send_ids, message_id=message_id, now=now)
@@ -297,7 +297,7 @@ class _Run:
 
     def _record_unknown(self, send_ids: Sequence[str], error: AcceptanceUnknown) -> None:
         """Nobody knows whether these were taken: they are never sent again from here."""
-        self._ledger.sends.unknown(send_ids, detail=str(error), now=self._clock.now())
+        self._ledger.sends.unknown(send_ids, detail=str(error), now=self._clock.now(), owner=self._owner)
         self.result.unknown += len(send_ids)
         self._count_unknown += 1
         self.pace.doubtful()
@@ -312,7 +312,7 @@ class _Run:
         now = self._clock.now()
         if error.recipient is not None and error.recipient < len(recipients):
             bad = recipients[error.recipient]
-            self._ledger.sends.failed([bad.send_id], detail=f"invalid address: {error}", now=now)
+            self._ledger.sends.failed([bad.send_id], detail=f"invalid address: {error}", now=now, owner=self._owner)
             address_hash = self._ledger.people.address_hash_of(bad.contact_id)
             if address_hash is not None:
                 self._ledger.people.suppress(
@@ -329,7 +329,7 @@ class _Run:
         if len(recipients) > 1:
             self._put_back([recipient.send_id for recipient in recipients])
             return
-        self._ledger.sends.failed([recipients[0].send_id], detail=str(error), now=now)
+        self._ledger.sends.failed([recipients[0].send_id], detail=str(error), now=now, owner=self._owner)
         self.result.failed += 1
         refusal = (release.name, str(error))
         self._refusals[refusal] += 1
@@ -349,7 +349,7 @@ class _Run:
 
     def _withhold(self, send_ids: Collection[str], reason: Reason) -> None:
         if send_ids:
-            self._ledger.sends.withheld(list(send_ids), reason=reason, now=self._clock.now())
+            self._ledger.sends.withheld(list(send_ids), reason=reason, now=self._clock.now(), owner=self._owner)
             self.result.withheld[reason] += len(send_ids)
 
     def _count_failure(self, reason: Reason) -> None:
@@ -361,7 +361,7 @@ class _Run:
 
     def _put_back(self, send_ids: Sequence[str]) -> None:
         if send_ids:
-            self._ledger.sends.put_back(list(send_ids), now=self._clock.now())
+            self._ledger.sends.put_back(list(send_ids), now=self._clock.now(), owner=self._owner)
             self.result.put_back += len(send_ids)
 
     def _count_ended(self) -> int:
