@@ -1,0 +1,53 @@
+"""Decision rows: one per contact and stage whenever the verdict or its reason changes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from uptake.adapters.ledger.arrow import stage, unstage
+from uptake.adapters.ledger.schema import decisions
+
+#: What `decide` is given: a verdict on each contact at a stage.
+VERDICTS = pa.schema(
+    [
+        ("enrollment_id", pa.int64()),
+        ("contact_id", pa.string()),
+        ("stage_key", pa.string()),
+        ("verdict", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("version_id", pa.int64()),
+        ("snapshot_id", pa.string()),
+        ("gate_id", pa.int64()),
+    ]
+)
+
+
+def decide(connection: sa.Connection, verdicts: pa.Table, *, run_id: int | None, now: datetime) -> None:
+    """Write the verdicts (columns `VERDICTS`, each contact and stage once) that differ from the current ones."""
+    if verdicts.num_rows == 0:
+        return
+    given = stage(connection, "decisions", verdicts.select(VERDICTS.names).cast(VERDICTS))
+    is_current = (
+        (decisions.c.enrollment_id == given.c.enrollment_id)
+        & (decisions.c.contact_id == given.c.contact_id)
+        & (decisions.c.stage_key == given.c.stage_key)
+        & decisions.c.superseded_at.is_(None)
+    )
+    differs = (decisions.c.verdict != given.c.verdict) | decisions.c.reason.is_distinct_from(given.c.reason)
+    connection.execute(sa.update(decisions).where(is_current, differs).values(superseded_at=now))
+    rows = (
+        sa.select(
+            *(sa.func.coalesce(given.c.detail, "") if name == "detail" else given.c[name] for name in VERDICTS.names),
+            sa.literal(run_id, decisions.c.run_id.type),
+            sa.literal(now, decisions.c.decided_at.type),
+        )
+        .outerjoin(decisions, is_current)
+        .where(decisions.c.decision_id.is_(None))
+        .order_by(given.c.enrollment_id, given.c.contact_id)
+    )
+    connection.execute(sa.insert(decisions).from_select([*VERDICTS.names, "run_id", "decided_at"], rows))
+    unstage(connection, given)

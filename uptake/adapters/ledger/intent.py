@@ -1,0 +1,187 @@
+"""The last look before a request leaves: who may still be written to, on a batch of claimed sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from uptake.adapters.ledger.decide import VERDICTS, decide
+from uptake.adapters.ledger.releases import SqlReleases, control_state
+from uptake.adapters.ledger.schema import (
+    OPEN,
+    assignments,
+    consents,
+    enrollment_contacts,
+    enrollments,
+    people,
+    sends,
+    suppressions,
+)
+from uptake.adapters.ledger.suppression import in_force
+from uptake.domain.arms import Arm
+from uptake.domain.eligibility import Reason, effect_of
+from uptake.domain.playbooks import Release
+from uptake.domain.sends import SendStatus
+from uptake.ports import ControlState
+
+
+def check_intents(
+    connection: sa.Connection, releases: SqlReleases, send_ids: Sequence[str], *, owner: str, now: datetime
+) -> tuple[set[str], set[str], dict[str, Reason]]:
+    """Return send ids that are not this owner's any more, that are paused, and that must end, with the reason."""
+    rows = connection.execute(_claims(send_ids)).all()
+    held = {
+        row.send_id
+        for row in rows
+        if row.status == SendStatus.CLAIMED and row.owner == owner and row.lease_until_at > now
+    }
+    state = control_state(connection)
+    addresses = {row.address_hash for row in rows if row.address_hash is not None}
+    stops, consented = _stops(connection, addresses), _consented(connection, addresses, now)
+    paused: set[str] = set()
+    ended: dict[str, Reason] = {}
+    for row in rows:
+        if row.send_id not in held:
+            continue
+        release = releases.version_in(connection, row.version_id)
+        reason = _ending(row, release, stops, consented, state)
+        if reason is not None:
+            ended[row.send_id] = reason
+        elif _is_paused(row, state, now):
+            paused.add(row.send_id)
+    return set(send_ids) - held, paused, ended
+
+
+def _claims(send_ids: Sequence[str]) -> sa.Select[tuple[object, ...]]:
+    contact, assignment = enrollment_contacts.c, assignments.c
+    return (
+        sa.select(
+            sends.c.send_id,
+            sends.c.status,
+            sends.c.owner,
+            sends.c.lease_until_at,
+            sends.c.version_id,
+            sends.c.playbook,
+            sends.c.account_id,
+            enrollments.c.arm,
+            assignment.arm.label("assigned_arm"),
+            contact.status.label("contact_status"),
+            contact.end_reason,
+            people.c.address_hash,
+            people.c.address.is_not(None).label("has_address"),
+            people.c.erased_at,
+        )
+        .join(enrollments, enrollments.c.enrollment_id == sends.c.enrollment_id)
+        .join(
+            enrollment_contacts,
+            (contact.enrollment_id == sends.c.enrollment_id) & (contact.contact_id == sends.c.contact_id),
+        )
+        .join(
+            assignments,
+            (assignment.playbook == sends.c.playbook) & (assignment.account_id == sends.c.account_id),
+        )
+        .outerjoin(people, people.c.contact_id == sends.c.contact_id)
+        .where(sends.c.send_id.in_(list(send_ids)))
+        .order_by(sends.c.send_key)  # two workers lock in one order
+        .with_for_update(of=sends)
+    )
+
+
+def _stops(connection: sa.Connection, addresses: Iterable[str]) -> dict[str, list[tuple[str, int | None]]]:
+    """Return what each address has stopped: (topic, group of the mail service)."""
+    row = suppressions.c
+    query = sa.select(row.address_hash, row.topic, row.topic_group).where(row.address_hash.in_(sorted(addresses)))
+    found: dict[str, list[tuple[str, int | None]]] = {}
+    for address, topic, group in connection.execute(query.where(in_force())):
+        found.setdefault(address, []).append((topic, group))
+    return found
+
+
+def _consented(connection: sa.Connection, addresses: Iterable[str], now: datetime) -> set[str]:
+    row = consents.c
+    is_valid = row.withdrawn_at.is_(None) & sa.or_(row.expires_at.is_(None), row.expires_at > now)
+    query = sa.select(row.address_hash).where(row.address_hash.in_(sorted(addresses)), is_valid)
+    return set(connection.scalars(query))
+
+
+def _ending(
+    row: sa.Row[tuple[object, ...]],
+    release: Release,
+    stops: Mapping[str, list[tuple[str, int | None]]],
+    consented: set[str],
+    state: ControlState,
+) -> Reason | None:
+    """Return why this contact gets nothing, now or later."""
+    if row.erased_at is not None:
+        return Reason.ERASED
+    if row.contact_status != OPEN:
+        return Reason(row.end_reason)
+    if not row.has_address:
+        return Reason.LEFT
+    topic, topics = release.playbook.topic, release.workspace.topics
+    for stopped, group in stops.get(row.address_hash, ()):
+        if stopped in ("", topic) or (group is not None and group == topics.get(topic)):
+            return Reason.SUPPRESSED
+    if release.workspace.consent.default_basis == "none" and row.address_hash not in consented:
+        return Reason.UNCONSENTED
+    stopped_by_hand = "stop" in (state.playbooks.get(row.playbook), state.accounts.get(row.account_id))
+    if stopped_by_hand or {row.arm, row.assigned_arm} != {Arm.TREATMENT.value}:
+        return Reason.STOPPED
+    return None
+
+
+def _is_paused(row: sa.Row[tuple[object, ...]], state: ControlState, now: datetime) -> bool:
+    limited = state.sending_paused_until is not None and state.sending_paused_until > now
+    everything = state.everything is not None or state.sending_locked is not None or limited
+    return everything or row.playbook in state.playbooks or row.account_id in state.accounts
+
+
+def withhold(
+    connection: sa.Connection,
+    reasons: Mapping[str, Reason],
+    *,
+    detail: str,
+    now: datetime,
+    owner: str | None = None,
+) -> None:
+    """Withhold planned and claimed sends, each with its reason and a decision row."""
+    if not reasons:
+        return
+    columns = (
+        "send_key",
+        "send_id",
+        "enrollment_id",
+        "contact_id",
+        "stage_key",
+        "version_id",
+        "snapshot_id",
+        "gate_id",
+    )
+    query = sa.select(*(sends.c[name] for name in columns)).where(
+        sends.c.send_id.in_(list(reasons)),
+        sends.c.status.in_([SendStatus.PLANNED.value, SendStatus.CLAIMED.value]),
+    )
+    if owner is not None:
+        query = query.where(sends.c.owner == owner)
+    rows = [dict(row._mapping) for row in connection.execute(query.with_for_update())]
+    for row in rows:
+        reason = reasons[row["send_id"]]
+        row.update(verdict=effect_of(reason).value, reason=reason.value, detail=detail)
+    for reason in set(reasons.values()):
+        keys = [row["send_key"] for row in rows if row["reason"] == reason]
+        connection.execute(
+            sa.update(sends)
+            .where(sends.c.send_key.in_(keys))
+            .values(
+                status=SendStatus.WITHHELD.value,
+                reason=reason.value,
+                detail=detail,
+                owner=None,
+                lease_until_at=None,
+                updated_at=now,
+            )
+        )
+    decide(connection, pa.Table.from_pylist(rows, schema=VERDICTS), run_id=None, now=now)

@@ -1,0 +1,146 @@
+"""Addresses, consent, suppression, preferences: the only place that knows a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from uptake.adapters.ledger.arrow import stage, unstage
+from uptake.adapters.ledger.schema import consents, erasures, people, preferences
+from uptake.adapters.ledger.store import Store
+from uptake.adapters.ledger.suppression import suppress
+from uptake.adapters.ledger.upsert import insert
+from uptake.domain.ids import address_hash
+from uptake.domain.sends import SuppressionReason
+from uptake.ports import Keys
+
+_FIELDS = ("account_id", "address", "address_hash", "given_name", "full_name", "role", "time_zone", "locale")
+_LOADED = "source data"  # source of consents that refresh brings
+
+
+class SqlPeople:
+    """`uptake.ports.People` on SQL."""
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+
+    def load(self, people: pa.Table, *, now: datetime) -> int:
+        """Upsert `Transformer.people`; who was erased, by contact or by address, stays so.
+
+        Returns:
+            How many people are new or changed.
+        """
+        if people.num_rows == 0:
+            return 0
+        loaded = self._hashed(people).sort_by("contact_id")
+        with self._store.write() as connection:
+            staged = stage(connection, "people", loaded)
+            count = _upsert(connection, staged, now)
+            _add_consents(connection, staged, now)
+            unstage(connection, staged)
+        return count
+
+    def _hashed(self, loaded: pa.Table) -> pa.Table:
+        wanted = ["contact_id", "account_id", "address", "given_name", "full_name", "role", "time_zone", "locale"]
+        absent = pa.nulls(loaded.num_rows, pa.string())
+        columns = {name: loaded[name] if name in loaded.column_names else absent for name in wanted}
+        addresses = pc.utf8_trim_whitespace(columns["address"].cast(pa.string())).to_pylist()
+        columns["address"] = pa.array([address or None for address in addresses], pa.string())
+        hashes = [address_hash(self._keys.pseudonym, address) if address else None for address in addresses]
+        columns["address_hash"] = pa.array(hashes, pa.string())
+        columns["consent_basis"] = loaded["consent_basis"] if "consent_basis" in loaded.column_names else absent
+        given = loaded["consent_at"] if "consent_at" in loaded.column_names else absent
+        columns["consent_at"] = given.cast(pa.timestamp("us", getattr(given.type, "tz", None)))
+        return pa.table(columns)
+
+    def suppress(
+        self, address_hash: str, *, reason: SuppressionReason, topic: str | None, source: str, now: datetime
+    ) -> None:
+        """Stop all mail (topic None) or one topic to an address, from the commit of this call on."""
+        with self._store.write() as connection:
+            self._store.stop(connection)
+            suppress(
+                connection, address_hash, topic=topic or "", reason=reason, source=source, suppressed_at=now, now=now
+            )
+
+    def address_hash_of(self, contact_id: str) -> str | None:
+        """Return the hash of a contact's address, also after its erasure."""
+        with self._store.read() as connection:
+            return connection.scalar(sa.select(people.c.address_hash).where(people.c.contact_id == contact_id))
+
+    def prefer(self, contact_id: str, *, kind: str, value: str, now: datetime) -> None:
+        """Record an answer of the preference page."""
+        with self._store.write() as connection:
+            row = {"contact_id": contact_id, "kind": kind, "value": value, "given_at": now}
+            connection.execute(sa.insert(preferences).values(**row))
+
+    def person(self, contact_id: str) -> Mapping[str, Any] | None:
+        """Return contact_id, account_id, address, given_name, full_name, role, time_zone, locale; None if unknown."""
+        columns = [people.c[name] for name in ("contact_id", *_FIELDS) if name != "address_hash"]
+        with self._store.read() as connection:
+            row = connection.execute(sa.select(*columns).where(people.c.contact_id == contact_id)).one_or_none()
+        return None if row is None else dict(row._mapping)
+
+
+def _is_erased(staged: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.exists().where(erasures.c.address_hash == staged.c.address_hash)
+
+
+def _upsert(connection: sa.Connection, staged: sa.Table, now: datetime) -> int:
+    """Add new people and change known ones. An erased address comes back as nothing but its hash."""
+    kept = ("account_id", "address_hash")
+    erased = _is_erased(staged)
+    rows = sa.select(
+        staged.c.contact_id,
+        *(staged.c[name] if name in kept else sa.case((~erased, staged.c[name])) for name in _FIELDS),
+        sa.literal(now, people.c.updated_at.type),
+        sa.case((erased, sa.literal(now, people.c.erased_at.type))),
+    ).order_by(staged.c.contact_id)
+    query = insert(connection, people).from_select(
+        ["contact_id", *_FIELDS, "updated_at", "erased_at"], rows.where(sa.true())
+    )
+    given = query.excluded
+    changed = sa.or_(*(people.c[name].is_distinct_from(given[name]) for name in _FIELDS))
+    return connection.execute(
+        query.on_conflict_do_update(
+            index_elements=["contact_id"],
+            set_={name: given[name] for name in (*_FIELDS, "updated_at", "erased_at")},
+            where=people.c.erased_at.is_(None) & changed,
+        )
+    ).rowcount
+
+
+def _add_consents(connection: sa.Connection, staged: sa.Table, now: datetime) -> None:
+    """Record the consents the source data names; a newer date renews one, the same changes nothing."""
+    basis = staged.c.consent_basis
+    given_at = sa.func.max(sa.func.coalesce(staged.c.consent_at, sa.literal(now, sa.DateTime)))
+    rows = (
+        sa.select(
+            staged.c.address_hash,
+            basis,
+            sa.literal(_LOADED),
+            given_at,
+            sa.literal(now, consents.c.recorded_at.type),
+        )
+        .where(staged.c.address_hash.is_not(None), basis.is_not(None), basis.not_in(["", "none"]), ~_is_erased(staged))
+        .group_by(staged.c.address_hash, basis)
+        .order_by(staged.c.address_hash)
+    )
+    query = insert(connection, consents).from_select(
+        ["address_hash", "basis", "source", "given_at", "recorded_at"], rows
+    )
+    given = query.excluded.given_at
+    connection.execute(
+        query.on_conflict_do_update(
+            index_elements=["address_hash", "basis", "source"],
+            set_={"given_at": given},
+            # Without a date of its own a consent counts from when it was first seen.
+            where=(given > consents.c.given_at) & (given < now),
+        )
+    )

@@ -1,0 +1,158 @@
+-- enrollments_by_playbook --
+select
+    e.playbook,
+    e.arm,
+    e.status,
+    count(*) as count_enrollments,
+    sum((select count(*) from enrollment_contacts as c where c.enrollment_id = e.enrollment_id)) as count_contacts
+from enrollments as e
+group by e.playbook, e.arm, e.status
+order by e.playbook, e.arm, e.status
+
+-- enrollment_ends --
+select playbook, arm, end_reason, count(*) as count_enrollments
+from enrollments
+where status = 'ended'
+group by playbook, arm, end_reason
+order by playbook, arm, end_reason
+
+-- sends_by_playbook --
+select playbook, stage_key, status, reason, count(*) as count_sends
+from sends
+group by playbook, stage_key, status, reason
+order by playbook, stage_key, status, reason
+
+-- decisions_by_reason --
+select e.playbook, d.stage_key, d.verdict, d.reason, count(*) as count_contacts
+from decisions as d
+inner join enrollments as e on d.enrollment_id = e.enrollment_id
+where d.superseded_at is null
+group by e.playbook, d.stage_key, d.verdict, d.reason
+order by e.playbook, d.stage_key, d.verdict, d.reason
+
+-- withheld_by_reason --
+-- Current decisions not to send, and planned messages stopped before their intent (which have a decision too).
+select e.playbook, d.reason, count(*) as count_contacts
+from decisions as d
+inner join enrollments as e on d.enrollment_id = e.enrollment_id
+where d.superseded_at is null and d.verdict not in ('send', 'task')
+group by e.playbook, d.reason
+order by e.playbook, d.reason
+
+-- stuck_sends --
+-- What nobody knows the fate of: waits for evidence (unknown) or a person (held).
+select send_id, playbook, stage_key, account_id, contact_id, status, detail, attempt, sending_at, updated_at
+from sends
+where status in ('unknown', 'held')
+order by send_key
+
+-- planned_by_day --
+select playbook, stage_key, substr(cast(due_at as text), 1, 10) as due_on, count(*) as count_sends
+from sends
+where status in ('planned', 'claimed')
+group by playbook, stage_key, substr(cast(due_at as text), 1, 10)
+order by playbook, stage_key, due_on
+
+-- send --
+select
+    s.send_id, s.enrollment_id, s.stage_key, s.contact_id, s.playbook, s.account_id, s.version_id, s.snapshot_id,
+    s.gate_id, s.run_id, s.git_sha, s.template_hash, s.arm, s.feature_key, s.status, s.reason, s.detail, s.attempt,
+    s.body_hash, s.message_id, s.due_at, s.planned_at, s.sending_at, s.accepted_at, s.delivered_at, s.updated_at,
+    s.released_by, s.release_reason, s.released_at
+from sends as s
+where s.send_id = :send_id
+
+-- plans --
+select p.plan_id, p.playbook, p.version_id, p.release_hash, p.plan_hash, p.snapshot_id, p.planned_at, p.count_accounts,
+    p.count_contacts, p.summary,
+    (select count(*) from approvals as a where a.plan_id = p.plan_id) as count_approvals
+from plans as p
+order by p.plan_key desc
+
+-- approvals --
+select a.approval_id, a.plan_id, a.playbook, a.version_id, p.release_hash, a.approved_by, a.approved_at, a.expires_at,
+    a.tolerance
+from approvals as a
+inner join plans as p on a.plan_id = p.plan_id
+order by a.approval_id desc
+
+-- controls --
+select control_id, scope, target, action, reason, ordered_by, ordered_at, until_at
+from controls
+order by control_id desc
+
+-- gates --
+select gate_id, snapshot_id, status, reasons, checks, as_of as as_of_at, checked_at
+from snapshot_gates
+order by gate_id desc
+limit :count
+
+-- runs --
+select run_id, kind, fence, owner, status, detail, started_at, heartbeat_at, lease_until_at, finished_at
+from runs
+order by run_id desc
+limit :count
+
+-- open_tasks --
+select task_id, enrollment_id, stage_key, playbook, account_id, contact_id, feature_key, title, due_at, opened_at
+from tasks
+where status = 'open'
+order by due_at, task_id
+
+-- contact_enrollments --
+select
+    e.enrollment_id, e.playbook, e.account_id, e.entry_no, e.version_id, e.arm, e.stratum, e.enrolled_at,
+    e.window_ends_at, e.snapshot_id, e.status as enrollment_status, e.end_reason as enrollment_end_reason,
+    c.feature_key, c.contact_rank, c.status, c.ended_at, c.end_reason
+from enrollment_contacts as c
+inner join enrollments as e on c.enrollment_id = e.enrollment_id
+where c.contact_id = :contact_id
+order by e.enrollment_id
+
+-- contact_history --
+-- Everything the ledger knows of one contact, oldest first.
+select 'entered' as what, e.enrolled_at as happened_at, e.playbook, e.enrollment_id, null as stage_key, e.arm as outcome,
+    null as reason, e.entry_reason as detail
+from enrollment_contacts as c
+inner join enrollments as e on c.enrollment_id = e.enrollment_id
+where c.contact_id = :contact_id
+union all
+select 'left', c.ended_at, e.playbook, e.enrollment_id, null, c.status, c.end_reason, ''
+from enrollment_contacts as c
+inner join enrollments as e on c.enrollment_id = e.enrollment_id
+where c.contact_id = :contact_id and c.ended_at is not null
+union all
+select 'decided', d.decided_at, e.playbook, e.enrollment_id, d.stage_key, d.verdict, d.reason, d.detail
+from decisions as d
+inner join enrollments as e on d.enrollment_id = e.enrollment_id
+where d.contact_id = :contact_id
+union all
+select 'sent', coalesce(s.accepted_at, s.updated_at), s.playbook, s.enrollment_id, s.stage_key, s.status, s.reason,
+    s.detail
+from sends as s
+where s.contact_id = :contact_id
+union all
+select 'delivery', v.occurred_at, s.playbook, s.enrollment_id, s.stage_key, v.event, v.kind, v.reason
+from delivery_events as v
+inner join sends as s on v.send_id = s.send_id
+where s.contact_id = :contact_id
+order by 2, 1
+
+-- contact_suppressions --
+select s.topic, s.reason, s.source, s.suppressed_at, s.lifted_at
+from suppressions as s
+inner join people as p on s.address_hash = p.address_hash
+where p.contact_id = :contact_id
+order by s.suppression_id
+
+-- contact_preferences --
+select kind, value, given_at
+from preferences
+where contact_id = :contact_id
+order by preference_id
+
+-- account_contacts --
+select contact_id, role, time_zone, locale, address is not null as has_address, erased_at
+from people
+where account_id = :account_id
+order by contact_id

@@ -1,0 +1,309 @@
+"""What one tick decided, written in one transaction by whole sets: endings, decisions, planned sends, tasks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from uptake.adapters.ledger.arrow import TIMESTAMP, fetch, stage, unstage
+from uptake.adapters.ledger.decide import VERDICTS, decide
+from uptake.adapters.ledger.runs import check_fence
+from uptake.adapters.ledger.schema import (
+    ENDED,
+    OPEN,
+    enrollment_contacts,
+    enrollments,
+    sends,
+    snapshot_gates,
+    tasks,
+)
+from uptake.adapters.ledger.store import Store
+from uptake.adapters.ledger.upsert import insert_new
+from uptake.domain.arms import Arm
+from uptake.domain.eligibility import Verdict
+from uptake.domain.ids import send_id
+from uptake.domain.playbooks import Release
+from uptake.domain.sends import SendStatus
+from uptake.errors import Held, LedgerError
+from uptake.ports import Advance, Keys, Run
+
+_PLANNED = pa.schema(
+    [
+        ("enrollment_id", pa.int64()),
+        ("contact_id", pa.string()),
+        ("stage_key", pa.string()),
+        ("version_id", pa.int64()),
+        ("feature_key", pa.string()),
+        ("due_at", TIMESTAMP),
+        ("playbook", pa.string()),
+        ("account_id", pa.string()),
+        ("entry_no", pa.int32()),
+        ("arm", pa.string()),
+        ("template_hash", pa.string()),
+    ]
+)
+
+
+class Recorder:
+    """Writes an `Advance`."""
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+
+    def record(
+        self,
+        advance: Advance,
+        *,
+        releases: Mapping[int, Release],
+        snapshot_id: str,
+        gate_id: int | None,
+        git_sha: str,
+        run: Run,
+        now: datetime,
+    ) -> Mapping[str, int]:
+        """Write all of it or nothing. Raises Held when a newer run took over, or mail was decided without a gate."""
+        with self._store.write() as connection:
+            check_fence(connection, run)
+            self._store.stop(connection)
+            counts: Counter[str] = Counter()
+            counts.update(_end_contacts(connection, advance.endings, run_id=run.run_id, now=now))
+            counts.update(_end_enrollments(connection, advance.account_endings, run_id=run.run_id, now=now))
+            verdicts = advance.verdicts
+            if verdicts.num_rows:
+                constants = {"snapshot_id": snapshot_id, "gate_id": gate_id}
+                for name, value in constants.items():
+                    verdicts = verdicts.append_column(
+                        name, pa.array([value] * verdicts.num_rows, VERDICTS.field(name).type)
+                    )
+                decide(connection, verdicts, run_id=run.run_id, now=now)
+                stages = _stages(verdicts, releases)
+                planning = {"snapshot_id": snapshot_id, "gate_id": gate_id, "run_id": run.run_id}
+                wanted = verdicts.filter(pc.equal(verdicts["verdict"], Verdict.SEND.value))
+                if wanted.num_rows:
+                    _check_gate(connection, snapshot_id, gate_id)
+                    planned = {**planning, "git_sha": git_sha}
+                    counts["send"] = self._plan_sends(connection, wanted, stages, planned, now)
+                wanted = verdicts.filter(pc.equal(verdicts["verdict"], Verdict.TASK.value))
+                if wanted.num_rows:
+                    counts["task"] = _open_tasks(connection, wanted, stages, planning, now)
+                counts.update(_count_waits(verdicts))
+        return {name: count for name, count in sorted(counts.items()) if count}
+
+    def _plan_sends(
+        self,
+        connection: sa.Connection,
+        wanted: pa.Table,
+        stages: pa.Table,
+        planning: Mapping[str, object],
+        now: datetime,
+    ) -> int:
+        staged, about = stage(connection, "wanted", wanted), stage(connection, "stages", stages)
+        known = (
+            (sends.c.enrollment_id == staged.c.enrollment_id)
+            & (sends.c.stage_key == staged.c.stage_key)
+            & (sends.c.contact_id == staged.c.contact_id)
+        )
+        query = (
+            sa.select(
+                *(staged.c[name] for name in _PLANNED.names[:4]),
+                sa.func.coalesce(staged.c.feature_key, ""),
+                staged.c.due_at,
+                enrollments.c.playbook,
+                enrollments.c.account_id,
+                enrollments.c.entry_no,
+                enrollments.c.arm,
+                about.c.template_hash,
+            )
+            .select_from(_in_treatment(staged).join(about, _same_stage(staged, about)).outerjoin(sends, known))
+            .where(sends.c.send_key.is_(None))
+            .order_by(staged.c.enrollment_id, staged.c.contact_id)
+        )
+        planned = fetch(connection, query, _PLANNED)
+        unstage(connection, staged, about)
+        if planned.num_rows == 0:
+            return 0
+        names = ("playbook", "account_id", "entry_no", "stage_key", "contact_id")
+        ids = [
+            send_id(self._keys.pseudonym, playbook=p, account_id=a, entry_no=n, stage_key=s, contact_id=c)
+            for p, a, n, s, c in zip(*(planned[name].to_pylist() for name in names), strict=True)
+        ]
+        planned = planned.drop_columns(["entry_no"]).append_column("send_id", pa.array(ids, pa.string()))
+        rows = stage(connection, "planned", planned)
+        constants = {
+            **planning,
+            "status": SendStatus.PLANNED.value,
+            "detail": "",
+            "attempt": 0,
+            "planned_at": now,
+            "updated_at": now,
+        }
+        select = sa.select(
+            *(rows.c[name] for name in planned.column_names),
+            *(sa.literal(value, sends.c[name].type) for name, value in constants.items()),
+        ).where(sa.true())
+        count = connection.execute(
+            insert_new(connection, sends).from_select([*planned.column_names, *constants], select)
+        ).rowcount
+        unstage(connection, rows)
+        return count
+
+
+def _check_gate(connection: sa.Connection, snapshot_id: str, gate_id: int | None) -> None:
+    """No passed gate row for this very snapshot: no mail."""
+    gate = sa.select(snapshot_gates.c.gate_id).where(
+        snapshot_gates.c.gate_id == gate_id,
+        snapshot_gates.c.snapshot_id == snapshot_id,
+        snapshot_gates.c.status == "passed",
+    )
+    if connection.scalar(gate) is None:
+        raise Held(f"gate {gate_id} is no passed gate of snapshot {snapshot_id}; nothing was written")
+
+
+def _stages(verdicts: pa.Table, releases: Mapping[int, Release]) -> pa.Table:
+    """What each stage that is sent or opened needs from its release: version_id, stage_key, template_hash, title."""
+    acting = verdicts.filter(pc.is_in(verdicts["verdict"], pa.array([Verdict.SEND.value, Verdict.TASK.value])))
+    pairs = acting.select(["version_id", "stage_key"]).group_by(["version_id", "stage_key"]).aggregate([])
+    rows = []
+    for pair in pairs.to_pylist():
+        version_id, stage_key = pair["version_id"], pair["stage_key"]
+        release = releases.get(version_id)
+        if release is None or stage_key not in release.playbook.stages:
+            raise LedgerError(f"a verdict names stage {stage_key!r} of version {version_id}, which was not given")
+        title = release.playbook.stages[stage_key].task
+        rows.append({**pair, "title": title, "template_hash": None if title else release.template_hash(stage_key)})
+    kinds = [
+        ("version_id", pa.int64()),
+        ("stage_key", pa.string()),
+        ("title", pa.string()),
+        ("template_hash", pa.string()),
+    ]
+    return pa.Table.from_pylist(rows, schema=pa.schema(kinds))
+
+
+def _same_stage(left: sa.Table, right: sa.Table) -> sa.ColumnElement[bool]:
+    return (left.c.version_id == right.c.version_id) & (left.c.stage_key == right.c.stage_key)
+
+
+def _in_treatment(staged: sa.Table) -> sa.Join:
+    """Join verdicts to what is still open, in the one arm that gets anything."""
+    enrollment, contact = enrollments.c, enrollment_contacts.c
+    is_in = (enrollment.enrollment_id == staged.c.enrollment_id) & (enrollment.status == OPEN)
+    is_open = (contact.enrollment_id == staged.c.enrollment_id) & (contact.contact_id == staged.c.contact_id)
+    return staged.join(enrollments, is_in & (enrollment.arm == Arm.TREATMENT.value)).join(
+        enrollment_contacts, is_open & (contact.status == OPEN)
+    )
+
+
+def _open_tasks(
+    connection: sa.Connection, wanted: pa.Table, stages: pa.Table, planning: Mapping[str, object], now: datetime
+) -> int:
+    """Open one task per enrollment and stage, at the turn of its first contact."""
+    staged, about = stage(connection, "wanted", wanted), stage(connection, "stages", stages)
+    constants = {**planning, "status": OPEN, "opened_at": now}
+    key = (staged.c.enrollment_id, staged.c.stage_key)
+    rows = (
+        sa.select(
+            *key,
+            sa.func.min(enrollments.c.playbook),
+            sa.func.min(enrollments.c.account_id),
+            sa.func.min(staged.c.contact_id),
+            sa.func.min(staged.c.version_id),
+            sa.func.coalesce(sa.func.min(staged.c.feature_key), ""),
+            sa.func.min(staged.c.due_at),
+            sa.func.min(about.c.title),
+            *(sa.literal(value, tasks.c[name].type) for name, value in constants.items()),
+        )
+        .select_from(_in_treatment(staged).join(about, _same_stage(staged, about)))
+        .where(sa.true())
+        .group_by(*key)
+        .order_by(*key)
+    )
+    columns = ["enrollment_id", "stage_key", "playbook", "account_id", "contact_id", "version_id", "feature_key"]
+    columns += ["due_at", "title", *constants]
+    count = connection.execute(insert_new(connection, tasks).from_select(columns, rows)).rowcount
+    unstage(connection, staged, about)
+    return count
+
+
+def _count_waits(verdicts: pa.Table) -> dict[str, int]:
+    """Count the verdicts that send nothing, as `retry:paused`."""
+    counted = verdicts.group_by(["verdict", "reason"]).aggregate([([], "count_all")]).to_pylist()
+    acting = (Verdict.SEND.value, Verdict.TASK.value)
+    return {f"{row['verdict']}:{row['reason']}": row["count_all"] for row in counted if row["verdict"] not in acting}
+
+
+def _end_contacts(connection: sa.Connection, endings: pa.Table, *, run_id: int, now: datetime) -> dict[str, int]:
+    if endings.num_rows == 0:
+        return {}
+    staged = stage(connection, "endings", endings)
+    contact = enrollment_contacts.c
+    is_ending = (
+        (contact.enrollment_id == staged.c.enrollment_id)
+        & (contact.contact_id == staged.c.contact_id)
+        & (contact.status == OPEN)
+    )
+    counts = _count_reasons(connection, staged, enrollment_contacts, is_ending)
+    connection.execute(
+        sa.update(enrollment_contacts).where(is_ending).values(status=ENDED, ended_at=now, end_reason=staged.c.reason)
+    )
+    same = (sends.c.enrollment_id == staged.c.enrollment_id) & (sends.c.contact_id == staged.c.contact_id)
+    _withhold(connection, staged, same, run_id=run_id, now=now)
+    unstage(connection, staged)
+    return {f"end:{reason}": count for reason, count in counts.items()}
+
+
+def _end_enrollments(connection: sa.Connection, endings: pa.Table, *, run_id: int, now: datetime) -> dict[str, int]:
+    if endings.num_rows == 0:
+        return {}
+    staged = stage(connection, "account_endings", endings)
+    is_ending = (enrollments.c.enrollment_id == staged.c.enrollment_id) & (enrollments.c.status == OPEN)
+    counts = _count_reasons(connection, staged, enrollments, is_ending)
+    ended = {"status": ENDED, "ended_at": now, "end_reason": staged.c.reason}
+    connection.execute(sa.update(enrollments).where(is_ending).values(**ended))
+    contact = enrollment_contacts.c
+    is_left = (contact.enrollment_id == staged.c.enrollment_id) & (contact.status == OPEN)
+    connection.execute(sa.update(enrollment_contacts).where(is_left).values(**ended))
+    _withhold(connection, staged, sends.c.enrollment_id == staged.c.enrollment_id, run_id=run_id, now=now)
+    unstage(connection, staged)
+    return {f"account_end:{reason}": count for reason, count in counts.items()}
+
+
+def _count_reasons(
+    connection: sa.Connection, staged: sa.Table, target: sa.Table, condition: sa.ColumnElement[bool]
+) -> dict[str, int]:
+    query = (
+        sa.select(staged.c.reason, sa.func.count().label("count_rows"))
+        .join(target, condition)
+        .group_by(staged.c.reason)
+    )
+    return {row.reason: row.count_rows for row in connection.execute(query)}
+
+
+def _withhold(
+    connection: sa.Connection, staged: sa.Table, same: sa.ColumnElement[bool], *, run_id: int, now: datetime
+) -> None:
+    """Withhold what was planned for those who leave. What a worker holds already is checked again at its intent."""
+    is_planned = sends.c.status == sa.literal(SendStatus.PLANNED.value, literal_execute=True)
+    query = sa.select(
+        sends.c.enrollment_id,
+        sends.c.contact_id,
+        sends.c.stage_key,
+        sa.literal(Verdict.END.value),
+        staged.c.reason,
+        sa.literal(""),
+        sends.c.version_id,
+        sends.c.snapshot_id,
+        sends.c.gate_id,
+    ).join(staged, same & is_planned)
+    decide(connection, fetch(connection, query, VERDICTS), run_id=run_id, now=now)
+    connection.execute(
+        sa.update(sends)
+        .where(same, is_planned)
+        .values(status=SendStatus.WITHHELD.value, reason=staged.c.reason, updated_at=now)
+    )

@@ -1,0 +1,210 @@
+"""Versions of playbooks, plans, approvals and what people have paused. All append-only."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Literal
+
+import sqlalchemy as sa
+
+from uptake.adapters.ledger.schema import approvals, controls, plans, playbook_versions
+from uptake.adapters.ledger.store import Store, values
+from uptake.adapters.ledger.upsert import insert_new
+from uptake.domain.playbooks import Release
+from uptake.errors import LedgerError
+from uptake.ports import Approved, ControlState, Plan
+
+Scope = Literal["all", "playbook", "account", "sending"]
+Action = Literal["pause", "resume", "stop"]
+
+
+class SqlReleases:
+    """`uptake.ports.Releases` on SQL."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._read: dict[int, Release] = {}  # a version never changes
+
+    def save_version(self, release: Release, *, git_sha: str, now: datetime) -> int:
+        """Store a release; return its version_id, the old one when this very release was stored before."""
+        table = playbook_versions
+        same = (table.c.playbook == release.name) & (table.c.release_hash == release.release_hash)
+        with self._store.write() as connection:
+            connection.execute(
+                insert_new(connection, table).values(
+                    playbook=release.name,
+                    release_hash=release.release_hash,
+                    release=release.model_dump_json(),
+                    git_sha=git_sha,
+                    created_at=now,
+                )
+            )
+            version_id: int = connection.execute(sa.select(table.c.version_id).where(same)).scalar_one()
+        return version_id
+
+    def version(self, version_id: int) -> Release:
+        """Return a stored release. Raises LedgerError."""
+        if version_id not in self._read:
+            with self._store.read() as connection:
+                self.version_in(connection, version_id)
+        return self._read[version_id]
+
+    def version_in(self, connection: sa.Connection, version_id: int) -> Release:
+        """Return a stored release, inside a transaction. Raises LedgerError."""
+        if version_id not in self._read:
+            query = sa.select(playbook_versions.c.release).where(playbook_versions.c.version_id == version_id)
+            text = connection.execute(query).scalar()
+            if text is None:
+                raise LedgerError(f"{self._store.where}: no playbook version {version_id}")
+            self._read[version_id] = Release.model_validate_json(text)
+        return self._read[version_id]
+
+    def save_plan(self, plan: Plan) -> None:
+        """Store a plan; the same plan_id again changes nothing."""
+        row = {**plan.__dict__, "summary": json.dumps(plan.summary, default=str)}
+        with self._store.write() as connection:
+            connection.execute(insert_new(connection, plans).values(**row))
+
+    def plan(self, plan_id: str) -> Plan:
+        """Return a stored plan. Raises LedgerError."""
+        found = self._one_plan(plans.c.plan_id == plan_id)
+        if found is None:
+            raise LedgerError(f"no plan {plan_id!r}; `uptake plan PLAYBOOK` makes one")
+        return found
+
+    def latest_plan(self, playbook: str) -> Plan | None:
+        """Return the newest plan of a playbook."""
+        return self._one_plan(plans.c.playbook == playbook)
+
+    def _one_plan(self, condition: sa.ColumnElement[bool]) -> Plan | None:
+        query = sa.select(plans).where(condition).order_by(plans.c.plan_key.desc()).limit(1)
+        with self._store.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _plan(row)
+
+    def approve(self, plan: Plan, *, by: str, now: datetime, expires_at: datetime, tolerance: float) -> None:
+        """Approve the release of a stored plan; the newest approval of a playbook counts."""
+        with self._store.write() as connection:
+            connection.execute(
+                sa.insert(approvals).values(
+                    plan_id=plan.plan_id,
+                    playbook=plan.playbook,
+                    version_id=plan.version_id,
+                    approved_by=by,
+                    approved_at=now,
+                    expires_at=expires_at,
+                    tolerance=tolerance,
+                )
+            )
+
+    def approved(self) -> list[Approved]:
+        """Return the newest approval of each playbook, also when expired: people already in go on."""
+        newest = sa.select(sa.func.max(approvals.c.approval_id)).group_by(approvals.c.playbook)
+        query = (
+            sa.select(approvals, *(column.label(f"plan_{column.name}") for column in plans.c))
+            .join(plans, plans.c.plan_id == approvals.c.plan_id)
+            .where(approvals.c.approval_id.in_(newest))
+            .order_by(approvals.c.playbook)
+        )
+        with self._store.read() as connection:
+            rows = connection.execute(query).all()
+            found = []
+            for row in rows:
+                plan = {column.name: row._mapping[f"plan_{column.name}"] for column in plans.c}
+                found.append(
+                    Approved(
+                        playbook=row.playbook,
+                        version_id=row.version_id,
+                        release=self.version_in(connection, row.version_id),
+                        plan=_plan_of(plan),
+                        approved_by=row.approved_by,
+                        expires_at=row.expires_at,
+                        tolerance=row.tolerance,
+                    )
+                )
+        return found
+
+    def control(
+        self,
+        scope: Scope,
+        target: str,
+        action: Action,
+        *,
+        reason: str,
+        by: str,
+        now: datetime,
+        until: datetime | None = None,
+    ) -> None:
+        """Record a pause, stop or resume; the newest of each scope and target counts.
+
+        Scope `sending`: `pause` with `until` is the mail service's rate limit; without it, or `stop`, a lock that
+        only `resume` opens. A rate limit never opens a lock.
+        """
+        with self._store.write() as connection:
+            self._store.stop(connection)
+            record_control(
+                connection, scope=scope, target=target, action=action, reason=reason, by=by, now=now, until=until
+            )
+
+    def controls(self) -> ControlState:
+        """Return what is paused."""
+        with self._store.read() as connection:
+            return control_state(connection)
+
+
+def record_control(
+    connection: sa.Connection,
+    *,
+    scope: Scope,
+    target: str,
+    action: Action,
+    reason: str,
+    by: str,
+    now: datetime,
+    until: datetime | None = None,
+) -> None:
+    """Insert one control row, inside a transaction that holds the stop lock."""
+    row = {"scope": scope, "target": target, "action": action, "reason": reason, "ordered_by": by}
+    connection.execute(sa.insert(controls).values(**row, ordered_at=now, until_at=until))
+
+
+def control_state(connection: sa.Connection) -> ControlState:
+    """Fold the control rows, inside a transaction."""
+    is_rate_limit = (controls.c.scope == "sending") & controls.c.until_at.is_not(None)
+    newest = sa.select(sa.func.max(controls.c.control_id)).group_by(
+        # Nobody sends "for one target": whatever the caller named, there is one lock and one rate limit.
+        controls.c.scope,
+        sa.case((controls.c.scope.in_(["sending", "all"]), ""), else_=controls.c.target),
+        is_rate_limit,
+    )
+    query = sa.select(controls).where(controls.c.control_id.in_(newest)).order_by(controls.c.control_id)
+    everything, locked, until = None, None, None
+    paused: dict[str, dict[str, Literal["pause", "stop"]]] = {"playbook": {}, "account": {}}
+    for row in connection.execute(query):
+        is_off = row.action == "resume"
+        if row.scope == "all":
+            everything = None if is_off else row.reason
+        elif row.scope == "sending" and row.until_at is not None:
+            until = row.until_at
+        elif row.scope == "sending":
+            locked = None if is_off else row.reason
+            until = None if is_off else until  # a resume that came after a rate limit ends it too
+        elif not is_off:
+            paused[row.scope][row.target] = row.action
+    return ControlState(
+        everything=everything,
+        playbooks=paused["playbook"],
+        accounts=paused["account"],
+        sending_locked=locked,
+        sending_paused_until=until,
+    )
+
+
+def _plan(row: sa.Row[tuple[object, ...]]) -> Plan:
+    return _plan_of(values(row))
+
+
+def _plan_of(row: dict[str, object]) -> Plan:
+    fields = {name: value for name, value in row.items() if name != "plan_key"}
+    return Plan(**{**fields, "summary": json.loads(str(row["summary"]))})

@@ -1,0 +1,71 @@
+"""Single flight, by a fenced row: only the run with the newest fence of its kind may write."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from uptake.adapters.ledger.schema import runs
+from uptake.adapters.ledger.store import Store
+from uptake.adapters.ledger.upsert import insert_new
+from uptake.errors import Held
+from uptake.ports import Run
+
+RUNNING = "running"
+
+
+class SqlRuns:
+    """`uptake.ports.Runs` on SQL."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def begin(self, kind: str, *, owner: str, now: datetime, lease: timedelta) -> Run | None:
+        """Take the fence; None while another run of this kind is alive."""
+        with self._store.write() as connection:
+            newest = connection.execute(_newest(kind).with_for_update()).one_or_none()
+            if newest is not None and newest.status == RUNNING and newest.lease_until_at > now:
+                return None
+            fence = 1 if newest is None else newest.fence + 1
+            row = {"kind": kind, "fence": fence, "owner": owner, "status": RUNNING, "detail": ""}
+            times = {"started_at": now, "heartbeat_at": now, "lease_until_at": now + lease}
+            # Two first runs of a kind find no row to lock: the unique key lets one of them in.
+            run_id = connection.execute(
+                insert_new(connection, runs).values(**row, **times).returning(runs.c.run_id)
+            ).scalar()
+        return None if run_id is None else Run(run_id=run_id, kind=kind, fence=fence)
+
+    def heartbeat(self, run: Run, *, now: datetime, lease: timedelta) -> None:
+        """Live on for another lease. Raises Held when a newer run has taken over."""
+        with self._store.write() as connection:
+            check_fence(connection, run)
+            beat = sa.update(runs).where(runs.c.run_id == run.run_id, runs.c.status == RUNNING)
+            connection.execute(beat.values(heartbeat_at=now, lease_until_at=now + lease))
+
+    def finish(self, run: Run, *, status: str, detail: str, now: datetime) -> None:
+        """Record how a run ended; the fence is free at once."""
+        with self._store.write() as connection:
+            end = sa.update(runs).where(runs.c.run_id == run.run_id, runs.c.status == RUNNING)
+            connection.execute(end.values(status=status, detail=detail, finished_at=now, heartbeat_at=now))
+
+    def last_heartbeat(self, kind: str) -> datetime | None:
+        """Return when a run of this kind was last seen alive."""
+        with self._store.read() as connection:
+            last: datetime | None = connection.scalar(
+                sa.select(sa.func.max(runs.c.heartbeat_at)).where(runs.c.kind == kind)
+            )
+        return last
+
+
+def _newest(kind: str) -> sa.Select[tuple[int, str, datetime]]:
+    query = sa.select(runs.c.fence, runs.c.status, runs.c.lease_until_at)
+    return query.where(runs.c.kind == kind).order_by(runs.c.fence.desc()).limit(1)
+
+
+def check_fence(connection: sa.Connection, run: Run) -> None:
+    """Hold this run's row and make sure none of its kind is newer. Raises Held."""
+    connection.execute(sa.select(runs.c.run_id).where(runs.c.run_id == run.run_id).with_for_update())
+    newest = connection.scalar(sa.select(sa.func.max(runs.c.fence)).where(runs.c.kind == run.kind))
+    if newest != run.fence:
+        raise Held(f"another {run.kind} has taken over (fence {newest}, ours is {run.fence}); nothing was written")

@@ -1,0 +1,199 @@
+"""The outbox: claim, intend, and what became of it. Each method is one transaction.
+
+A lease frees only what was claimed. Once the intent is committed the request may have left, and only evidence or a
+person moves the row. Evidence wins over every guess: a 202 counts whoever reports it, however late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from uptake.adapters.ledger.intent import check_intents, withhold
+from uptake.adapters.ledger.releases import SqlReleases, control_state
+from uptake.adapters.ledger.schema import people, sends
+from uptake.adapters.ledger.store import Store
+from uptake.domain.eligibility import Reason
+from uptake.domain.sends import TAKEN, SendStatus
+from uptake.ports import Claimed, ControlState
+
+_FREE = {"owner": None, "lease_until_at": None, "deadline_at": None}
+#: A literal, so that both databases use the partial index.
+_IS_PLANNED = sends.c.status == sa.literal(SendStatus.PLANNED.value, literal_execute=True)
+_IS_CLAIMED = sends.c.status == sa.literal(SendStatus.CLAIMED.value, literal_execute=True)
+_IS_SENDING = sends.c.status == sa.literal(SendStatus.SENDING.value, literal_execute=True)
+
+
+class SqlSends:
+    """`uptake.ports.Sends` on SQL."""
+
+    def __init__(self, store: Store, releases: SqlReleases) -> None:
+        self._store = store
+        self._releases = releases
+
+    def claim(self, *, owner: str, limit: int, now: datetime, lease: timedelta) -> list[Claimed]:
+        """Claim planned sends of one version and stage, the oldest first; nothing while sending is paused.
+
+        Planned sends of a person who is gone are withheld on the way.
+        """
+        with self._store.write() as connection:
+            expired = sa.update(sends).where(_IS_CLAIMED, sends.c.lease_until_at <= now)
+            connection.execute(expired.values(**_FREE, status=SendStatus.PLANNED.value, updated_at=now))
+            state = control_state(connection)
+            if _is_paused(state, now):
+                return []
+            while rows := _oldest_stage(connection, state, limit):
+                gone = {
+                    row.send_id: Reason.ERASED if row.erased_at is not None else Reason.LEFT
+                    for row in rows
+                    if row.address is None
+                }
+                withhold(connection, gone, detail="nobody to write to", now=now)
+                claimed = [row for row in rows if row.address is not None]
+                if claimed:
+                    keys = [row.send_key for row in claimed]
+                    connection.execute(
+                        sa.update(sends)
+                        .where(sends.c.send_key.in_(keys))
+                        .values(
+                            status=SendStatus.CLAIMED.value, owner=owner, lease_until_at=now + lease, updated_at=now
+                        )
+                    )
+                    return [_claimed(row) for row in claimed]
+        return []
+
+    def intend(
+        self, send_ids: Sequence[str], *, owner: str, body_hash: str, now: datetime, deadline: datetime
+    ) -> Mapping[str, Reason]:
+        """Re-check all, then commit the intent of all or of none; return who failed and why.
+
+        A send whose lease ran out, or is another worker's, comes back as `paused` and is left as it is.
+        """
+        with self._store.write() as connection:
+            self._store.stop(connection, shared=True)
+            lost, paused, ended = check_intents(connection, self._releases, send_ids, owner=owner, now=now)
+            withhold(connection, ended, detail="found just before the intent", now=now)
+            back = sa.update(sends).where(sends.c.send_id.in_(sorted(paused)))
+            connection.execute(back.values(**_FREE, status=SendStatus.PLANNED.value, updated_at=now))
+            failures = {**dict.fromkeys(lost | paused, Reason.PAUSED), **ended}
+            if not failures:
+                address = sa.select(people.c.address_hash).where(people.c.contact_id == sends.c.contact_id)
+                connection.execute(
+                    sa.update(sends)
+                    .where(sends.c.send_id.in_(list(send_ids)))
+                    .values(
+                        status=SendStatus.SENDING.value,
+                        attempt=sends.c.attempt + 1,
+                        body_hash=body_hash,
+                        sending_at=now,
+                        deadline_at=deadline,
+                        address_hash=address.scalar_subquery(),
+                        updated_at=now,
+                    )
+                )
+        return failures
+
+    def accepted(self, send_ids: Sequence[str], *, message_id: str | None, now: datetime) -> None:
+        """Record a 202: a fact, whatever stood there before."""
+        taken = sends.c.status.in_(sorted(TAKEN))
+        is_first = sa.or_(sends.c.accepted_at.is_(None), sends.c.accepted_at > now)
+        with self._store.write() as connection:
+            connection.execute(
+                sa.update(sends)
+                .where(sends.c.send_id.in_(list(send_ids)))
+                .values(
+                    **_FREE,
+                    status=sa.case((taken, sends.c.status), else_=SendStatus.ACCEPTED.value),
+                    message_id=sa.func.coalesce(sa.literal(message_id, sa.Text), sends.c.message_id),
+                    accepted_at=sa.case((is_first, now), else_=sends.c.accepted_at),
+                    updated_at=now,
+                )
+            )
+
+    def unknown(self, send_ids: Sequence[str], *, detail: str, now: datetime, owner: str | None = None) -> None:
+        """Nobody knows whether these were accepted. With `owner`, another worker's are left alone."""
+        self._move(send_ids, SendStatus.UNKNOWN, _IS_SENDING, owner=owner, now=now, detail=detail)
+
+    def failed(self, send_ids: Sequence[str], *, detail: str, now: datetime, owner: str | None = None) -> None:
+        """Certainly not sent, and would not be another time. With `owner`, another worker's are left alone."""
+        self._move(send_ids, SendStatus.FAILED, _IS_SENDING | _IS_CLAIMED, owner=owner, now=now, detail=detail)
+
+    def put_back(self, send_ids: Sequence[str], *, now: datetime, owner: str | None = None) -> None:
+        """Certainly not accepted: planned again. With `owner`, another worker's are left alone."""
+        self._move(send_ids, SendStatus.PLANNED, _IS_SENDING | _IS_CLAIMED, owner=owner, now=now, detail="")
+
+    def withheld(self, send_ids: Sequence[str], *, reason: Reason, now: datetime, owner: str | None = None) -> None:
+        """Stopped before the intent, with a reason. With `owner`, another worker's are left alone."""
+        with self._store.write() as connection:
+            withhold(connection, dict.fromkeys(send_ids, reason), detail="", now=now, owner=owner)
+
+    def expire(self, *, now: datetime) -> int:
+        """Turn `sending` rows past their deadline into `unknown`; return how many."""
+        with self._store.write() as connection:
+            query = sa.update(sends).where(_IS_SENDING, sends.c.deadline_at < now)
+            detail = "no answer was recorded before the deadline"
+            unknown = query.values(**_FREE, status=SendStatus.UNKNOWN.value, detail=detail, updated_at=now)
+            return connection.execute(unknown).rowcount
+
+    def release(self, send_ids: Sequence[str], *, by: str, reason: str, now: datetime) -> int:
+        """A person orders unknown or held sends to be sent again; return how many."""
+        stuck = sends.c.status.in_([SendStatus.UNKNOWN.value, SendStatus.HELD.value])
+        with self._store.write() as connection:
+            query = sa.update(sends).where(sends.c.send_id.in_(list(send_ids)), stuck)
+            released = {"released_by": by, "release_reason": reason, "released_at": now, "updated_at": now}
+            return connection.execute(query.values(**_FREE, **released, status=SendStatus.PLANNED.value)).rowcount
+
+    def _move(
+        self,
+        send_ids: Sequence[str],
+        to: SendStatus,
+        where: sa.ColumnElement[bool],
+        *,
+        owner: str | None,
+        now: datetime,
+        detail: str,
+    ) -> None:
+        query = sa.update(sends).where(sends.c.send_id.in_(list(send_ids)), where)
+        if owner is not None:
+            query = query.where(sends.c.owner == owner)
+        with self._store.write() as connection:
+            connection.execute(query.values(**_FREE, status=to.value, detail=detail, updated_at=now))
+
+
+def _is_paused(state: ControlState, now: datetime) -> bool:
+    limited = state.sending_paused_until is not None and state.sending_paused_until > now
+    return state.everything is not None or state.sending_locked is not None or limited
+
+
+def _oldest_stage(connection: sa.Connection, state: ControlState, limit: int) -> Sequence[sa.Row[tuple[object, ...]]]:
+    """Lock up to `limit` planned sends of the version and stage that waits longest, skipping other workers' rows."""
+    may_go = [_IS_PLANNED]
+    for column, targets in ((sends.c.playbook, state.playbooks), (sends.c.account_id, state.accounts)):
+        if paused := sorted(target for target, action in targets.items() if action == "pause"):
+            may_go.append(column.not_in(paused))
+    oldest = sa.select(sends.c.version_id, sends.c.stage_key).where(*may_go).order_by(sends.c.send_key).limit(1)
+    first = connection.execute(oldest.with_for_update(skip_locked=True)).one_or_none()
+    if first is None:
+        return []
+    same = (sends.c.version_id == first.version_id) & (sends.c.stage_key == first.stage_key)
+    query = (
+        sa.select(
+            sends,
+            people.c.address,
+            people.c.given_name,
+            people.c.full_name,
+            people.c.locale,
+            people.c.erased_at,
+        )
+        .outerjoin(people, people.c.contact_id == sends.c.contact_id)
+        .where(*may_go, same)
+        .order_by(sends.c.send_key)
+        .limit(limit)
+    )
+    return connection.execute(query.with_for_update(skip_locked=True, of=sends)).all()
+
+
+def _claimed(row: sa.Row[tuple[object, ...]]) -> Claimed:
+    return Claimed(**{name: row._mapping[name] for name in Claimed.__dataclass_fields__})

@@ -1,0 +1,137 @@
+"""The ledger's side of a tick, as Arrow tables with fixed columns; `uptake.ports.Enrollments.tables` describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from uptake.adapters.ledger.arrow import TIMESTAMP, fetch
+from uptake.adapters.ledger.schema import (
+    OPEN,
+    assignments,
+    consents,
+    decisions,
+    enrollment_contacts,
+    enrollments,
+    people,
+    sends,
+    suppressions,
+)
+from uptake.adapters.ledger.suppression import in_force
+from uptake.domain import sends as life
+from uptake.domain.eligibility import Verdict
+
+TOUCHES_KEPT = timedelta(days=90)
+
+
+def _schema(names: str, **kinds: pa.DataType) -> pa.Schema:
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in names.split()])
+
+
+_ID = {"enrollment_id": pa.int64(), "version_id": pa.int64(), "entry_no": pa.int32()}
+
+SCHEMAS: Mapping[str, pa.Schema] = {
+    "enrollments": _schema(
+        "enrollment_id playbook account_id entry_no version_id arm enrolled_at status ended_at",
+        enrolled_at=TIMESTAMP,
+        ended_at=TIMESTAMP,
+        **_ID,
+    ),
+    "enrollment_contacts": _schema("enrollment_id contact_id feature_key status", **_ID),
+    "stage_ends": _schema("enrollment_id contact_id stage_key ended_at", ended_at=TIMESTAMP, **_ID),
+    "open_sends": _schema("enrollment_id contact_id stage_key status", **_ID),
+    "touches": _schema("contact_id account_id address_hash accepted_at", accepted_at=TIMESTAMP),
+    "people": _schema(
+        "contact_id account_id address_hash time_zone locale role has_address erased",
+        has_address=pa.bool_(),
+        erased=pa.bool_(),
+    ),
+    "suppressions": _schema("address_hash topic"),
+    "consents": _schema("address_hash basis expires_at", expires_at=TIMESTAMP),
+    "assignments": _schema("playbook account_id arm"),
+    "verdicts": _schema("enrollment_id contact_id stage_key verdict reason", **_ID),
+}
+
+
+def tick_tables(connection: sa.Connection, *, now: datetime) -> dict[str, pa.Table]:
+    """Read all of them in the given transaction."""
+    return {name: fetch(connection, query, SCHEMAS[name]) for name, query in _queries(now).items()}
+
+
+def _queries(now: datetime) -> dict[str, sa.Select[tuple[object, ...]]]:
+    contact = enrollment_contacts.c
+    return {
+        "enrollments": sa.select(*(enrollments.c[name] for name in SCHEMAS["enrollments"].names)),
+        "enrollment_contacts": sa.select(
+            contact.enrollment_id, contact.contact_id, contact.feature_key, contact.status
+        ).where(contact.status == OPEN),
+        "stage_ends": _stage_ends(),
+        "open_sends": sa.select(sends.c.enrollment_id, sends.c.contact_id, sends.c.stage_key, sends.c.status)
+        .join(enrollment_contacts, _open_contact(sends))
+        .where(sends.c.status.in_(sorted(life.OPEN))),
+        "touches": sa.select(sends.c.contact_id, sends.c.account_id, sends.c.address_hash, sends.c.accepted_at).where(
+            sends.c.accepted_at >= now - TOUCHES_KEPT, sends.c.status.in_(sorted(life.TAKEN))
+        ),
+        "people": sa.select(
+            people.c.contact_id,
+            people.c.account_id,
+            people.c.address_hash,
+            people.c.time_zone,
+            people.c.locale,
+            people.c.role,
+            people.c.address.is_not(None),
+            people.c.erased_at.is_not(None),
+        ),
+        "suppressions": sa.select(suppressions.c.address_hash, sa.func.nullif(suppressions.c.topic, "")).where(
+            in_force()
+        ),
+        "consents": sa.select(consents.c.address_hash, consents.c.basis, consents.c.expires_at).where(
+            consents.c.withdrawn_at.is_(None), sa.or_(consents.c.expires_at.is_(None), consents.c.expires_at > now)
+        ),
+        "assignments": sa.select(assignments.c.playbook, assignments.c.account_id, assignments.c.arm),
+        "verdicts": sa.select(*(decisions.c[name] for name in SCHEMAS["verdicts"].names))
+        .join(enrollment_contacts, _open_contact(decisions))
+        .where(decisions.c.superseded_at.is_(None)),
+    }
+
+
+def _open_contact(table: sa.Table) -> sa.ColumnElement[bool]:
+    contact = enrollment_contacts.c
+    return (
+        (contact.enrollment_id == table.c.enrollment_id)
+        & (contact.contact_id == table.c.contact_id)
+        & (contact.status == OPEN)
+    )
+
+
+def _stage_ends() -> sa.Select[tuple[object, ...]]:
+    """Stages that are over: by a send, or, where nothing was ever planned, by a verdict."""
+    by_send = (
+        sa.select(
+            sends.c.enrollment_id,
+            sends.c.contact_id,
+            sends.c.stage_key,
+            sa.func.coalesce(sends.c.accepted_at, sends.c.updated_at).label("ended_at"),
+        )
+        .join(enrollment_contacts, _open_contact(sends))
+        .where(sends.c.status.in_(sorted(life.ENDED)))
+    )
+    planned = sa.exists().where(
+        sends.c.enrollment_id == decisions.c.enrollment_id,
+        sends.c.stage_key == decisions.c.stage_key,
+        sends.c.contact_id == decisions.c.contact_id,
+    )
+    by_verdict = (
+        sa.select(decisions.c.enrollment_id, decisions.c.contact_id, decisions.c.stage_key, decisions.c.decided_at)
+        .join(enrollment_contacts, _open_contact(decisions))
+        .where(
+            decisions.c.superseded_at.is_(None),
+            decisions.c.verdict.in_([Verdict.PASS_OVER.value, Verdict.TASK.value]),
+            ~planned,
+        )
+    )
+    both = sa.union_all(by_send, by_verdict).subquery()
+    return sa.select(both)
