@@ -1,0 +1,20 @@
+-- grain: one row per feature of the active source
+with
+features as (select * from {{ ref('stg_features') }}),
+
+final as (
+
+    select
+        feature_key,
+        name,
+        weight,
+        minutes_saved_per_use,
+        guide_url,
+        ladder_rank,
+        adopted_days
+
+    from features
+
+)
+
+select * from final

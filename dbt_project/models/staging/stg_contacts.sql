@@ -1,0 +1,19 @@
+-- grain: one row per account and user that the active source describes
+with
+contacts as (select * from {{ staged('contacts') }}),
+
+final as (
+
+    select
+        account_id,
+        user_id,
+        role,
+        time_zone,
+        locale,
+        created_at
+
+    from contacts
+
+)
+
+select * from final

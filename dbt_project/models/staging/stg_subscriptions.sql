@@ -1,0 +1,20 @@
+-- grain: one row per subscription
+with
+subscriptions as (select * from {{ staged('subscriptions') }}),
+
+final as (
+
+    select
+        subscription_id,
+        account_id,
+        plan,
+        seats,
+        arr,
+        started_on,
+        ended_on
+
+    from subscriptions
+
+)
+
+select * from final

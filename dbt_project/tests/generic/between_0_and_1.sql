@@ -1,0 +1,9 @@
+{% test between_0_and_1(model, columns) %}
+    {#- Shares that are known lie between 0 and 1. -#}
+    select *
+    from {{ model }}
+    where
+        {%- for column in columns %}
+        not {{ column }} between 0 and 1{{ ' or' if not loop.last }}
+        {%- endfor %}
+{% endtest %}
