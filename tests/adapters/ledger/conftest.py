@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 from uptake.adapters.ledger import SqlLedger, open_ledger
+from uptake.domain.ids import address_hash, send_id
 from uptake.domain.playbooks import Release
 from uptake.ports import Advance, Approved, Check, Entry, Keys, Plan, Run
 
@@ -59,27 +60,78 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-_databases = iter(range(1_000_000))
+_names = (f"ledger_{number}" for number in range(1_000_000))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
-    server = request.getfixturevalue("postgres")
-    name = f"ledger_{next(_databases)}"
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return f"{server}/{name}"
+def database(request: pytest.FixtureRequest) -> str:
+    """Which database this test runs on."""
+    return str(request.param)
 
 
 @pytest.fixture
-def ledger(ledger_url: str) -> Iterator[SqlLedger]:
+def empty_url(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    if database == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    return _create_database(request.getfixturevalue("postgres"))
+
+
+def _create_database(server: str, template: str = "template1") -> str:
+    name = next(_names)
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return f"{server}/{name}"
+
+
+def _migrated(url: str) -> str:
+    open_ledger(url, KEYS).close()
+    return url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the schema and nothing else: copied, because migrating is slow."""
+    path = tmp_path_factory.mktemp("template") / "ledger.sqlite3"
+    _migrated(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: str) -> str:
+    """The name of a database with the schema and nothing else."""
+    return _migrated(_create_database(postgres)).rpartition("/")[2]
+
+
+@pytest.fixture
+def ledger_url(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> str:
+    """The URL of a ledger without rows."""
+    if database == "sqlite":
+        path = tmp_path / "ledger.sqlite3"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        return f"sqlite:///{path}"
+    server, template = request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template")
+    return _create_database(server, template)
+
+
+@pytest.fixture
+def open_again(ledger_url: str) -> Iterator[Callable[[], SqlLedger]]:
+    """Open the same ledger another time, as another process would."""
+    opened: list[SqlLedger] = []
+
+    def again() -> SqlLedger:
+        opened.append(open_ledger(ledger_url, KEYS))
+        return opened[-1]
+
+    yield again
+    for ledger in opened:
+        ledger.close()
+
+
+@pytest.fixture
+def ledger(open_again: Callable[[], SqlLedger]) -> SqlLedger:
     """An empty ledger."""
-    ledger = open_ledger(ledger_url, KEYS)
-    yield ledger
-    ledger.close()
+    return open_again()
 
 
 def make_release(name: str = "dashboards", **changes: object) -> Release:
@@ -235,8 +287,6 @@ class World:
 
     def send_of(self, contact_id: str, stage_key: str = "why") -> str:
         """Return the send id of a planned mail."""
-        from uptake.domain.ids import send_id
-
         row = self.ledger.read("contact_enrollments", contact_id=contact_id)[-1]
         return send_id(
             KEYS.pseudonym,
@@ -262,6 +312,10 @@ class World:
 
 def address_of(contact_id: str) -> str:
     return f"{contact_id}@example.invalid"
+
+
+def hash_of(contact_id: str) -> str:
+    return address_hash(KEYS.pseudonym, address_of(contact_id))
 
 
 ENDINGS = pa.schema([("enrollment_id", pa.int64()), ("contact_id", pa.string()), ("reason", pa.string())])
