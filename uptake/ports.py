@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 
 from uptake.domain.accounts import AccountPage, BaseOverview
+from uptake.domain.conditions import Seen
 from uptake.domain.eligibility import Reason
 from uptake.domain.outcomes import PlaybookOutcome
 from uptake.domain.playbooks import Release, Workspace
@@ -98,6 +99,10 @@ class Snapshot:
 
 class SuiteRunner(Protocol):
     """Validates candidate marts."""
+
+    @property
+    def required_names(self) -> frozenset[str]:
+        """Names that must be among the checks of every run: one that is absent counts as missing."""
 
     def run(self, build: Build, *, history: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
         """Run every suite; `history` = manifests of earlier snapshots of this source, newest first.
@@ -210,11 +215,24 @@ class Journeys(Protocol):
     ) -> pa.Table:
         """Forecast the sends of the entrants, at most: day, stage_key, count_sends; for 14 days."""
 
+    def taught(
+        self, release: Release, snapshot: Snapshot, *, contact_id: str | None = None, limit: int = 1
+    ) -> pa.Table:
+        """Return contacts (that one, or the first by id) with the feature each would be taught, whoever may enter.
+
+        Columns contact_id, account_id, feature_key (NULL: there is nothing to teach); empty when nobody is found.
+        """
+
     def facts(self, contacts: pa.Table, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime) -> pa.Table:
         """Return what conditions see of these contacts: `contacts` and a column for every dotted name.
 
         `contacts`: contact_id, account_id, feature_key, and entry_no, age_days (NULL outside an enrollment).
         """
+
+    def seen(
+        self, condition: str, place: Literal["where", "exit_when", "when"], facts: Mapping[str, Any], now: datetime
+    ) -> tuple[bool | None, tuple[Seen, ...]]:
+        """Return what a condition says of one row of `facts`, and each of its predicates with the values seen."""
 
 
 # --- proof ----------------------------------------------------------------------------------------------

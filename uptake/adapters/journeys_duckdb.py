@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 import pyarrow as pa
 
 from uptake.adapters.conditions_duckdb import Place, condition_names
-from uptake.adapters.journeys import advance, clocks, entry, facts, side
+from uptake.adapters.journeys import advance, clocks, entry, side
+from uptake.adapters.journeys.facts import rows
 from uptake.adapters.snapshots_duckdb import open_marts
-from uptake.domain.conditions import Condition, parse
+from uptake.domain.conditions import Condition, Seen, evaluate, explain, parse
 from uptake.domain.playbooks import Release
 from uptake.domain.windows import next_allowed
 from uptake.ports import Advance, ControlState, Entry, Snapshot
@@ -54,14 +56,26 @@ class DuckJourneys:
         with open_marts(snapshot) as marts:
             return advance.decide(marts, releases, following, _read, ledger, controls, now, gate_held=gate_held)
 
-    def facts(
-        self, contacts: pa.Table, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime
+    def taught(
+        self, release: Release, snapshot: Snapshot, *, contact_id: str | None = None, limit: int = 1
     ) -> pa.Table:
+        """Return contacts with the feature each would be taught, whoever may enter."""
+        with open_marts(snapshot) as marts:
+            return entry.taught(marts, release, contact_id=contact_id, limit=limit)
+
+    def facts(self, contacts: pa.Table, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime) -> pa.Table:
         """Return what conditions see of these contacts, a column for every dotted name."""
         with open_marts(snapshot) as marts:
             side.lay(marts, ledger, {}, ControlState(), now)
             marts.register("contacts_asked", contacts)
-            return facts.rows(marts, "contacts_asked", frozenset(condition_names("when"))).to_arrow_table()
+            return rows(marts, "contacts_asked", frozenset(condition_names("when"))).to_arrow_table()
+
+    def seen(
+        self, condition: str, place: Place, facts: Mapping[str, Any], now: datetime
+    ) -> tuple[bool | None, tuple[Seen, ...]]:
+        """Return what a condition says of one row, and each of its predicates with the values seen."""
+        read = _read(condition, place)
+        return evaluate(read, facts, now), explain(read, facts, now)
 
     def stage_counts(
         self,
@@ -88,7 +102,9 @@ class DuckJourneys:
         order = list(release.playbook.stages)
         lines = [
             {"day": day, "stage_key": stage_key, "count_sends": count}
-            for (day, stage_key), count in sorted(counts.items(), key=lambda item: (item[0][0], order.index(item[0][1])))
+            for (day, stage_key), count in sorted(
+                counts.items(), key=lambda item: (item[0][0], order.index(item[0][1]))
+            )
         ]
         return pa.Table.from_pylist(lines, schema=_FORECAST)
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from uptake.domain.playbooks import Playbook
+from uptake.domain.playbooks import Playbook, Release
 
 #: A stage that is due for longer is passed over: late help is noise.
 LATEST = timedelta(days=7)
+
+
+def stage_orders(releases: Mapping[int, Release], name: str) -> list[list[str]]:
+    """Return the stage keys of every known version of a playbook, in order; the newest version first."""
+    versions = sorted(releases.items(), reverse=True)
+    return [list(release.playbook.stages) for _, release in versions if release.name == name]
 
 
 def places(order: Sequence[str], earlier: Iterable[Sequence[str]] = ()) -> dict[str, float]:

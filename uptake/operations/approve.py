@@ -23,9 +23,7 @@ def approve(ledger: Ledger, *, plan_id: str, by: str, now: datetime) -> Approved
         raise Refused(str(error)) from error
     newest = ledger.releases.latest_plan(plan.playbook)
     if newest is not None and newest.release_hash != plan.release_hash:
-        raise Refused(
-            f"{plan_id} is of an older release of {plan.playbook}; the newest plan is {newest.plan_id}: approve that one"
-        )
+        raise Refused(f"{plan_id} is of an older release of {plan.playbook}; approve its newest plan, {newest.plan_id}")
     release = ledger.releases.version(plan.version_id)
     rules = release.workspace.approval
     expires_at = now + rules.expires

@@ -157,7 +157,9 @@ def counting_releases(
     counts also after its approval expired, and while nobody may enter.
     """
     is_open = enrollments.filter(pc.is_null(enrollments["ended_at"]))
-    releases = {version_id: ledger.releases.version(version_id) for version_id in is_open["version_id"].unique().to_pylist()}
+    releases = {
+        version_id: ledger.releases.version(version_id) for version_id in is_open["version_id"].unique().to_pylist()
+    }
     newest = {approval.playbook: approval for approval in approved}
     following: dict[int, int] = {}
     for version_id, release in sorted(releases.items()):

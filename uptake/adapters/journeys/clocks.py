@@ -58,9 +58,7 @@ def find_zones(connection: duckdb.DuckDBPyConnection, base: str) -> None:
     connection.execute(_CONTACT_ZONES)
 
 
-def solve(
-    connection: duckdb.DuckDBPyConnection, base: str, workspaces: Mapping[int, Workspace], now: datetime
-) -> None:
+def solve(connection: duckdb.DuckDBPyConnection, base: str, workspaces: Mapping[int, Workspace], now: datetime) -> None:
     """Build `opens` (version_id, contact_id, opens_at): from when on each contact of `base` may be mailed."""
     find_zones(connection, base)
     pairs = connection.execute("select distinct version_id, zone from contact_zones").fetchall()

@@ -45,6 +45,15 @@ left join feature_recommendations as recommended
     on recommended.contact_id = contacts.contact_id and recommended.recommendation_rank = 1
 """
 
+_TAUGHT = """
+select candidates.contact_id, candidates.account_id, candidates.feature_key
+from candidates
+cross join only
+where only.contact_id is null or candidates.contact_id = only.contact_id
+qualify row_number() over (order by candidates.contact_id) <= any_value(only.count_rows) over ()
+order by candidates.contact_id
+"""
+
 # `matched` holds the candidates for whom the audience's condition is true; unknown is not true.
 _DECIDE = """
 create temp table history as
@@ -213,7 +222,9 @@ def decide(
     candidates = "candidates"
     if account_id is not None:
         connection.register("only", pa.table({"account_id": [account_id]}))
-        connection.execute("create temp view candidates_only as select * from candidates semi join only using (account_id)")
+        connection.execute(
+            "create temp view candidates_only as select * from candidates semi join only using (account_id)"
+        )
         candidates = "candidates_only"
     found = facts.matching(connection, candidates, where, now).filter("holds")
     found.select("contact_id, account_id, feature_key").create_view("matched_now")
@@ -225,6 +236,14 @@ def decide(
         contacts=connection.execute(_ENTRANTS).to_arrow_table().cast(CONTACTS),
         left_out=connection.execute(_LEFT_OUT).to_arrow_table().cast(LEFT_OUT),
     )
+
+
+def taught(connection: duckdb.DuckDBPyConnection, release: Release, *, contact_id: str | None, limit: int) -> pa.Table:
+    """Return contacts (one, or the first by id) with the feature each would be taught, whoever may enter."""
+    connection.register("entry_rule", pa.Table.from_pylist([_rule(release)], schema=_RULE))
+    connection.execute(_NEXT_BEST if release.playbook.teaches == NEXT_BEST else _ONE_FEATURE)
+    connection.register("only", pa.table({"contact_id": pa.array([contact_id], side.TEXT), "count_rows": [limit]}))
+    return connection.execute(_TAUGHT).to_arrow_table()
 
 
 def _rule(release: Release) -> dict[str, object]:

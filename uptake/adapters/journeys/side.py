@@ -89,7 +89,10 @@ shared_addresses as (
 
 held_addresses as (
     select rules.version_id, shared.address_hash, shared.account_id
-    from (select distinct address_hash, account_id from people semi join shared_addresses using (address_hash)) as shared
+    from (
+        select distinct address_hash, account_id from people
+        semi join shared_addresses using (address_hash)
+    ) as shared
     cross join rules
     left join assignments
         on assignments.playbook = rules.playbook and assignments.account_id = shared.account_id
@@ -201,9 +204,7 @@ def _rule(version_id: int, counts_as: int, release: Release, now: datetime) -> d
         "person_since": naive(now - workspace.caps.person.per),
         "account_mails": workspace.caps.account.mails,
         "account_since": naive(now - workspace.caps.account.per),
-        "controls_complete_after": sum(
-            (stage.after for stage in playbook.stages.values()), start=timedelta(0)
-        ),
+        "controls_complete_after": sum((stage.after for stage in playbook.stages.values()), start=timedelta(0)),
     }
 
 

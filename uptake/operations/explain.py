@@ -1,0 +1,370 @@
+"""Why somebody is in a playbook or not, what comes next for them, and what stands in between. Data, not words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from uptake.domain.arms import Arm, arm_of
+from uptake.domain.conditions import Seen
+from uptake.domain.enrollments import cursor, due_at, places, stage_orders
+from uptake.domain.playbooks import Cap, Release, Stage
+from uptake.errors import Refused
+from uptake.operations.gate import Gate, fresh_gate
+from uptake.operations.preview import outside
+from uptake.operations.tick import counting_releases, entries_held
+from uptake.ports import Approved, ControlState, Entry, Journeys, Ledger, Snapshot, Snapshots
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapUse:
+    """How much of one cap is used."""
+
+    mails: int  # taken within `per`
+    at_most: int
+    per: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextStage:
+    """The stage a contact waits for."""
+
+    stage_key: str
+    due_at: datetime
+    when: tuple[Seen, ...]  # each predicate of the stage's condition with the values seen now
+    when_holds: bool | None
+    waits_for: str | None  # the status of a mail that is on its way
+    verdict: str | None  # what a tick would decide now; None before it is due
+    reason: str | None
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enrollment:
+    """One entry of the account into the playbook."""
+
+    enrollment_id: int
+    entry_no: int
+    arm: str
+    enrolled_at: datetime
+    ended_at: datetime | None
+    is_contact_in: bool  # this contact was chosen and has not left
+    feature_key: str | None
+    ending: str | None  # why the contact or the whole enrollment would end in a tick now
+    ended_stages: Sequence[tuple[str, datetime]]
+    next_stage: NextStage | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaybookExplanation:
+    """One playbook seen from one contact."""
+
+    playbook: str
+    approved_by: str | None  # None: no release of it is approved
+    expires_at: datetime | None
+    entries_held: str | None  # why nobody may enter it now
+    arm: str  # of the account, drawn or recorded
+    enters: bool  # would enter at a tick now
+    left_out: str | None  # why not; None when it enters or does not match
+    where: tuple[Seen, ...]
+    where_holds: bool | None
+    feature_key: str | None  # what it would be taught
+    enrollments: Sequence[Enrollment] = field(default_factory=tuple)
+    person_cap: CapUse | None = None
+    account_cap: CapUse | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Everything about one contact."""
+
+    contact_id: str
+    account_id: str
+    snapshot_id: str
+    as_of: datetime
+    gate_held: str | None
+    controls: ControlState
+    last_mail_at: datetime | None
+    playbooks: tuple[PlaybookExplanation, ...]
+
+
+def explain(
+    journeys: Journeys,
+    snapshots: Snapshots,
+    ledger: Ledger,
+    *,
+    contact_id: str,
+    now: datetime,
+    playbook: str | None = None,
+) -> Explanation:
+    """Explain one contact, in one playbook or in all that were ever planned or approved.
+
+    Raises:
+        Refused: No snapshot can be read, or nobody knows this contact or playbook.
+    """
+    gate = fresh_gate(snapshots, ledger, now)
+    if gate.snapshot is None:
+        raise Refused(f"nothing can be explained: {gate.held}")
+    tables = ledger.enrollments.tables(now=now)
+    approved = {approval.playbook: approval for approval in ledger.releases.approved()}
+    releases = {name: approval.release for name, approval in approved.items()}
+    if playbook is not None and playbook not in releases:
+        plan = ledger.releases.latest_plan(playbook)
+        if plan is None:
+            raise Refused(f"no playbook {playbook!r} was ever planned; expected one of {', '.join(releases) or 'none'}")
+        releases[playbook] = ledger.releases.version(plan.version_id)
+    if playbook is not None:
+        releases = {playbook: releases[playbook]}
+    person = _person(journeys, gate.snapshot, tables, contact_id, next(iter(releases.values()), None))
+    asked = _Asked(
+        journeys=journeys,
+        ledger=ledger,
+        gate=gate,
+        snapshot=gate.snapshot,
+        tables=_around(tables, person["account_id"]),
+        controls=ledger.releases.controls(),
+        contact_id=contact_id,
+        account_id=person["account_id"],
+        now=now,
+    )
+    touches = _where(tables["touches"], "contact_id", contact_id)
+    last = max((row["accepted_at"] for row in touches), default=None)
+    return Explanation(
+        contact_id=contact_id,
+        account_id=asked.account_id,
+        snapshot_id=gate.snapshot.snapshot_id,
+        as_of=gate.snapshot.as_of,
+        gate_held=gate.held,
+        controls=asked.controls,
+        last_mail_at=None if last is None else _aware(last),
+        playbooks=tuple(
+            _playbook(asked, release, approved.get(name), list(approved.values()))
+            for name, release in sorted(releases.items())
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What every part of the answer needs."""
+
+    journeys: Journeys
+    ledger: Ledger
+    gate: Gate
+    snapshot: Snapshot
+    tables: Mapping[str, pa.Table]
+    controls: ControlState
+    contact_id: str
+    account_id: str
+    now: datetime
+
+
+def _person(
+    journeys: Journeys,
+    snapshot: Snapshot,
+    tables: Mapping[str, pa.Table],
+    contact_id: str,
+    release: Release | None,
+) -> Mapping[str, Any]:
+    """Return a row with the contact's account_id. Raises Refused when nobody knows the contact."""
+    known = _where(tables["people"], "contact_id", contact_id)
+    if not known and release is not None:
+        known = journeys.taught(release, snapshot, contact_id=contact_id).to_pylist()
+    if not known:
+        raise Refused(f"nobody knows contact {contact_id!r}: neither the ledger nor snapshot {snapshot.snapshot_id}")
+    return known[0]
+
+
+def _around(tables: Mapping[str, pa.Table], account_id: str) -> Mapping[str, pa.Table]:
+    """Keep of what is open only the account's own, and that of accounts it shares an address with.
+
+    Nobody else can win the address or take the room in a cap.
+    """
+    people = tables["people"]
+    own = people.filter(pc.equal(people["account_id"], account_id))["address_hash"].drop_null().unique()
+    near = people.filter(pc.is_in(people["address_hash"], own))["account_id"].unique().to_pylist()
+    accounts = pa.array({account_id, *near}, pa.string())
+    enrollments = tables["enrollments"]
+    return {**tables, "enrollments": enrollments.filter(pc.is_in(enrollments["account_id"], accounts))}
+
+
+def _playbook(
+    asked: _Asked, release: Release, approval: Approved | None, approved: list[Approved]
+) -> PlaybookExplanation:
+    taught = asked.journeys.taught(release, asked.snapshot, contact_id=asked.contact_id)
+    holds: bool | None = None
+    where: tuple[Seen, ...] = ()
+    if taught.num_rows:
+        facts = asked.journeys.facts(outside(taught), asked.snapshot, asked.tables, asked.now).to_pylist()[0]
+        holds, where = asked.journeys.seen(release.playbook.audience.where, "where", facts, asked.now)
+    entry = asked.journeys.entrants(
+        release, asked.snapshot, asked.tables, asked.now, controls=asked.controls, account_id=asked.account_id
+    )
+    rules, workspace = release.playbook, release.workspace
+    recorded = [
+        row["arm"]
+        for row in _where(asked.tables["assignments"], "account_id", asked.account_id)
+        if row["playbook"] == release.name
+    ]
+    drawn = arm_of(asked.account_id, salt=release.name, holdout=rules.holdout, global_control=workspace.global_control)
+    goal_hash = asked.snapshot.manifest.get("goal_hash")
+    addresses = [row["address_hash"] for row in _where(asked.tables["people"], "contact_id", asked.contact_id)]
+    return PlaybookExplanation(
+        playbook=release.name,
+        approved_by=None if approval is None else approval.approved_by,
+        expires_at=None if approval is None else approval.expires_at,
+        entries_held=(
+            "no release of it is approved"
+            if approval is None
+            else asked.gate.held or entries_held(approval, asked.controls, asked.now, goal_hash=goal_hash)
+        ),
+        arm=recorded[0] if recorded else drawn.value,
+        enters=asked.contact_id in entry.contacts["contact_id"].to_pylist(),
+        left_out=_left_out(entry, asked.contact_id),
+        where=where,
+        where_holds=holds,
+        feature_key=taught["feature_key"][0].as_py() if taught.num_rows else None,
+        enrollments=_enrollments(asked, release.name, approved),
+        person_cap=_cap_use(asked, workspace.caps.person, "address_hash", addresses),
+        account_cap=_cap_use(asked, workspace.caps.account, "account_id", [asked.account_id]),
+    )
+
+
+def _left_out(entry: Entry, contact_id: str) -> str | None:
+    """Return why this contact, or its whole account, stays out; None when it enters or does not match."""
+    reasons = {row["contact_id"]: row["reason"] for row in entry.left_out.to_pylist()}
+    return reasons.get(contact_id) or reasons.get(None)
+
+
+def _cap_use(asked: _Asked, cap: Cap, column: str, values: Sequence[str | None]) -> CapUse:
+    since = asked.now - cap.per
+    touches = [row for value in values if value for row in _where(asked.tables["touches"], column, value)]
+    mails = sum(_aware(row["accepted_at"]) > since for row in touches)
+    return CapUse(mails=mails, at_most=cap.mails, per=cap.per)
+
+
+def _enrollments(asked: _Asked, playbook: str, approved: list[Approved]) -> tuple[Enrollment, ...]:
+    """Return every entry of the account into this playbook, the newest first, with what a tick would decide now."""
+    own = [
+        row
+        for row in _where(asked.tables["enrollments"], "account_id", asked.account_id)
+        if row["playbook"] == playbook
+    ]
+    if not own:
+        return ()
+    releases, following = counting_releases(asked.ledger, asked.tables["enrollments"], approved)
+    endings: dict[int, str] = {}
+    verdicts: dict[int, Mapping[str, Any]] = {}
+    if any(row["ended_at"] is None for row in own):
+        advance = asked.journeys.advance(
+            releases,
+            asked.snapshot,
+            asked.tables,
+            asked.now,
+            following=following,
+            controls=asked.controls,
+            gate_held=asked.gate.held,
+        )
+        endings = {row["enrollment_id"]: row["reason"] for row in advance.account_endings.to_pylist()}
+        endings |= {
+            row["enrollment_id"]: row["reason"] for row in _where(advance.endings, "contact_id", asked.contact_id)
+        }
+        verdicts = {row["enrollment_id"]: row for row in _where(advance.verdicts, "contact_id", asked.contact_id)}
+    members = {
+        row["enrollment_id"]: row for row in _where(asked.tables["enrollment_contacts"], "contact_id", asked.contact_id)
+    }
+    found = []
+    for row in sorted(own, key=lambda one: one["entry_no"], reverse=True):
+        enrollment_id, member = row["enrollment_id"], members.get(row["enrollment_id"])
+        ended = [
+            (end["stage_key"], _aware(end["ended_at"]))
+            for end in _where(asked.tables["stage_ends"], "contact_id", asked.contact_id)
+            if end["enrollment_id"] == enrollment_id
+        ]
+        is_in = member is not None and row["ended_at"] is None
+        found.append(
+            Enrollment(
+                enrollment_id=enrollment_id,
+                entry_no=row["entry_no"],
+                arm=row["arm"],
+                enrolled_at=_aware(row["enrolled_at"]),
+                ended_at=None if row["ended_at"] is None else _aware(row["ended_at"]),
+                is_contact_in=is_in,
+                feature_key=None if member is None else member["feature_key"],
+                ending=endings.get(enrollment_id),
+                ended_stages=tuple(sorted(ended, key=lambda end: end[1])),
+                next_stage=(
+                    _next_stage(
+                        asked, row, member["feature_key"], ended, releases, following, verdicts.get(enrollment_id)
+                    )
+                    if is_in and member is not None and row["arm"] == Arm.TREATMENT
+                    else None
+                ),
+            )
+        )
+    return tuple(found)
+
+
+def _next_stage(
+    asked: _Asked,
+    enrollment: Mapping[str, Any],
+    feature_key: str | None,
+    ended: Sequence[tuple[str, datetime]],
+    releases: Mapping[int, Release],
+    following: Mapping[int, int],
+    verdict: Mapping[str, Any] | None,
+) -> NextStage | None:
+    """Return the stage at the contact's cursor; None when none is left."""
+    version_id = enrollment["version_id"]
+    release = releases[following.get(version_id, version_id)]
+    stages: Mapping[str, Stage] = release.playbook.stages
+    known = places(list(stages), stage_orders(releases, release.name))
+    key = cursor(list(stages), [stage_key for stage_key, _ in ended], known)
+    if key is None:
+        return None
+    enrolled_at = _aware(enrollment["enrolled_at"])
+    facts = asked.journeys.facts(
+        pa.table(
+            {
+                "contact_id": [asked.contact_id],
+                "account_id": [asked.account_id],
+                "feature_key": pa.array([feature_key], pa.string()),
+                "entry_no": [enrollment["entry_no"]],
+                "age_days": [(asked.now - enrolled_at).days],
+            }
+        ),
+        asked.snapshot,
+        asked.tables,
+        asked.now,
+    ).to_pylist()[0]
+    text = stages[key].when
+    holds, when = (True, ()) if text is None else asked.journeys.seen(text, "when", facts, asked.now)
+    on_their_way = [
+        send["status"]
+        for send in _where(asked.tables["open_sends"], "contact_id", asked.contact_id)
+        if send["enrollment_id"] == enrollment["enrollment_id"]
+    ]
+    return NextStage(
+        stage_key=key,
+        due_at=due_at(stages[key].after, enrolled_at=enrolled_at, ended_at=[moment for _, moment in ended]),
+        when=when,
+        when_holds=holds,
+        waits_for=on_their_way[0] if on_their_way else None,
+        verdict=None if verdict is None else verdict["verdict"],
+        reason=None if verdict is None else verdict["reason"],
+        detail="" if verdict is None else verdict["detail"],
+    )
+
+
+def _where(table: pa.Table, column: str, value: str) -> list[dict[str, Any]]:
+    return table.filter(pc.equal(table[column], value)).to_pylist()  # type: ignore[no-any-return]
+
+
+def _aware(moment: datetime) -> datetime:
+    """The ledger's moments are UTC, with or without saying so."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
