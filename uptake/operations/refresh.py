@@ -1,0 +1,141 @@
+"""Refresh: raw logs to candidate marts, through the gate, to a published snapshot. Fails closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from uptake.errors import SnapshotError, TransformError
+from uptake.ports import Build, Check, Clock, Ledger, Snapshots, Status, SuiteRunner, Transformer
+
+SKEW = timedelta(minutes=10)  # how far as_of may lie after now: clocks differ, days do not
+QUARANTINE_LIMIT = 0.05  # of all lines: more is a broken file and not a broken line
+FEW_LINES = 20  # of so few unreadable lines nobody can tell
+COUNTS = ("lines", "events", "duplicates", "quarantined", "unattributed", "accounts", "users", "features")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefreshResult:
+    """What a refresh came to; the fields of `uptake refresh --json`."""
+
+    lines: int
+    events: int
+    duplicates: int
+    quarantined: int
+    unattributed: int
+    unmapped_events: Mapping[str, int]  # event name -> how many
+    accounts: int
+    users: int
+    features: int
+    snapshot_id: str | None  # None while held: nothing was published
+    gate: Status
+    reasons: tuple[str, ...]  # a line for each check that held: its name, what was found and expected
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as JSON takes them."""
+        return {**asdict(self), "unmapped_events": dict(self.unmapped_events), "reasons": list(self.reasons)}
+
+
+def refresh(
+    transformer: Transformer,
+    suites: SuiteRunner,
+    snapshots: Snapshots,
+    ledger: Ledger,
+    *,
+    source: str,
+    raw: Path,
+    ledger_export: Path,
+    as_of: datetime | None,
+    git_sha: str,
+    clock: Clock,
+) -> RefreshResult:
+    """Build the marts, run every check, and publish a snapshot when nothing blocks.
+
+    The order makes a kill harmless: until the gate row is written, the last step, no mail leaves from the new
+    snapshot; and running again publishes the same content under the same name.
+
+    Raises:
+        TransformError: dbt could not build the marts; a held gate row tells it, too.
+        LedgerError: The ledger cannot be read or written.
+    """
+    ledger.export(ledger_export)
+    try:
+        build = transformer.build(source=source, raw=raw, as_of=as_of)
+    except TransformError as error:
+        ledger.gates.record(
+            snapshot_id=None, status="held", checks=(), reasons=[f"dbt: {error}"], as_of=as_of, now=clock.now()
+        )
+        raise
+    now = clock.now()
+    checks = [*build.checks, *_run_suites(suites, snapshots, build, source), *_own_checks(build, now)]
+    checks += _missing(checks, suites.required_names)
+    snapshot_id = None
+    if not _reasons(checks):
+        people = transformer.people(build)
+        try:
+            snapshot_id = snapshots.publish(build, checks, source=source, git_sha=git_sha, now=now).snapshot_id
+        except SnapshotError as error:
+            checks.append(_check("gate:publish", "errored", str(error)))
+    reasons = _reasons(checks)
+    if snapshot_id is not None:
+        # Before the gate row: nobody may be mailed by yesterday's consent from today's snapshot.
+        ledger.people.load(people, now=now)
+    status: Status = "held" if reasons else "passed"
+    ledger.gates.record(
+        snapshot_id=snapshot_id, status=status, checks=checks, reasons=reasons, as_of=build.as_of, now=now
+    )
+    return RefreshResult(
+        **{name: build.counts.get(name, 0) for name in COUNTS},
+        unmapped_events=build.unmapped_events,
+        snapshot_id=snapshot_id,
+        gate=status,
+        reasons=tuple(reasons),
+    )
+
+
+def _run_suites(suites: SuiteRunner, snapshots: Snapshots, build: Build, source: str) -> Sequence[Check]:
+    """Run the suites against the history; whatever goes wrong is a check that did not pass."""
+    try:
+        return suites.run(build, history=snapshots.history(source))
+    except SnapshotError as error:
+        return (_check("gate:history", "errored", str(error)),)
+    except Exception as error:  # a gate that crashes holds; its message may hold data, its type does not
+        return (_check("gate:suites", "errored", f"the suites stopped with {type(error).__name__}"),)
+
+
+def _own_checks(build: Build, now: datetime) -> Iterable[Check]:
+    """Check what only the whole refresh knows: the load's arithmetic, the moment, that dbt tested at all."""
+    if not build.checks:
+        yield _check("gate:dbt", "missing", "dbt reported no test; expected its tests and source freshness")
+    absent = [name for name in COUNTS if name not in build.counts]
+    if absent:
+        yield _check("gate:lines", "missing", f"the load did not count {', '.join(absent)}")
+        return
+    lines, kept, twice, bad = (build.counts[name] for name in ("lines", "events", "duplicates", "quarantined"))
+    told = f"{lines} lines; {kept} events, {twice} duplicates, {bad} quarantined"
+    whole = lines == kept + twice + bad
+    yield _check("gate:lines", "passed" if whole else "failed", told if whole else f"{told}; expected the same sum")
+    readable = bad <= max(FEW_LINES, lines * QUARANTINE_LIMIT)
+    limit = f"{bad} of {lines} lines cannot be read; expected at most {QUARANTINE_LIMIT:.0%}"
+    yield _check("gate:quarantine", "passed" if readable else "failed", limit)
+    past = build.as_of <= now + SKEW
+    moment = f"as_of {build.as_of:%Y-%m-%d %H:%M}, now {now:%Y-%m-%d %H:%M}; expected none in the future"
+    yield _check("gate:as_of", "passed" if past else "failed", moment)
+
+
+def _missing(checks: Sequence[Check], required: frozenset[str]) -> list[Check]:
+    """Name the checks that should have run and did not even appear."""
+    absent = required - {check.name for check in checks}
+    return [_check(name, "missing", "did not run; expected it in every refresh") for name in sorted(absent)]
+
+
+def _reasons(checks: Sequence[Check]) -> list[str]:
+    """Return a line for each check that holds the snapshot."""
+    return [f"{check.name} {check.status}: {check.detail}".rstrip(": ") for check in checks if check.blocks]
+
+
+def _check(name: str, status: Any, detail: str) -> Check:
+    return Check(name=name, status=status, severity="critical", detail=detail)
