@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -116,7 +117,7 @@ def test_subscriptions_of_an_account_never_overlap_and_end_with_its_plan(base: C
         assert by_account.keys() == plans.keys()
         assert any(len(several) == 2 for several in by_account.values())
         for account_id, several in by_account.items():
-            for earlier, next_one in zip(several, several[1:], strict=False):
+            for earlier, next_one in pairwise(several):
                 assert earlier["ended_on"] == next_one["started_on"]
             assert several[-1]["plan"] == plans[account_id]
 
