@@ -156,3 +156,17 @@ select contact_id, role, time_zone, locale, address is not null as has_address, 
 from people
 where account_id = :account_id
 order by contact_id
+
+-- playbooks_of_account --
+select distinct playbook
+from enrollments
+where account_id = :account_id
+order by playbook
+
+-- gate_of_snapshot --
+-- The newest gate row of one snapshot.
+select gate_id, status, checks, checked_at
+from snapshot_gates
+where snapshot_id = :snapshot_id
+order by gate_id desc
+limit 1
