@@ -142,6 +142,9 @@ class Playbooks(Protocol):
     def workspace(self) -> Workspace:
         """Read `_workspace.yml`. Raises PlaybookError."""
 
+    def problems(self, name: str) -> list[str]:
+        """Return everything wrong with one playbook and what it rests on, each with file and line."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
