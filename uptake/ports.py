@@ -606,13 +606,20 @@ class Runs(Protocol):
 class Ledger(Protocol):
     """Operational truth."""
 
-    releases: Releases
-    enrollments: Enrollments
-    sends: Sends
-    delivery: Delivery
-    people: People
-    gates: Gates
-    runs: Runs
+    @property
+    def releases(self) -> Releases: ...
+    @property
+    def enrollments(self) -> Enrollments: ...
+    @property
+    def sends(self) -> Sends: ...
+    @property
+    def delivery(self) -> Delivery: ...
+    @property
+    def people(self) -> People: ...
+    @property
+    def gates(self) -> Gates: ...
+    @property
+    def runs(self) -> Runs: ...
 
     def export(self, directory: Path) -> None:
         """Write the tables of the ledger export as Parquet, atomically."""
