@@ -34,7 +34,9 @@ from uptake.testing import FixedClock
 
 NOW = datetime(2026, 3, 3, 9, tzinfo=UTC)
 KEY = "SG.test-key"
-BODY = "Hi {{ contact.given_name | d('you') }}, **try** [{{ feature.name }}]({{ feature.guide_url }}). {{ account.plan }}"
+BODY = (
+    "Hi {{ contact.given_name | d('you') }}, **try** [{{ feature.name }}]({{ feature.guide_url }}). {{ account.plan }}"
+)
 LAYOUT = (
     "<mjml><mj-head><mj-title>[[subject]]</mj-title></mj-head><mj-body><mj-section><mj-column>"
     '<mj-text>[[body]]</mj-text><mj-text><a href="[[unsubscribe_url]]">Stop</a> [[postal_address]]</mj-text>'
