@@ -41,6 +41,11 @@
     cast({{ numerator }} as double) / nullif({{ denominator }}, 0)
 {%- endmacro %}
 
+{% macro clamp(value, low, high) -%}
+    {#- Not least/greatest: they skip NULL on some engines, and what is not known must stay so. -#}
+    case when {{ value }} < {{ low }} then {{ low }} when {{ value }} > {{ high }} then {{ high }} else {{ value }} end
+{%- endmacro %}
+
 {% macro parse_timestamp(text) -%}
     {#- An ISO 8601 literal as naive UTC. -#}
     cast(cast('{{ text | replace("'", "''") }}' as timestamptz) as timestamp)

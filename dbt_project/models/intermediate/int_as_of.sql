@@ -1,5 +1,5 @@
 -- grain: one row: the moment all marts are as of; what happens later is not seen by any window
-{%- set given = env_var('UPTAKE_AS_OF', '') %}
+{%- set given = env_var('UPTAKE_AS_OF', '') or ('' if env_var('UPTAKE_RAW', '') else var('sample_as_of')) %}
 {%- set rule = source_meta(active_source(), 'events').get('as_of', 'now') %}
 
 with

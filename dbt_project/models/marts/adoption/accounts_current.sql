@@ -131,11 +131,11 @@ components as (
     select
         *,
         adoption_breadth as health_breadth,
-        least(seats_used_share, 1) as health_seats,
+        {{ clamp('seats_used_share', 0, 1) }} as health_seats,
         -- Steady use is 0.5, doubled or more is 1, vanished is 0.
-        least(greatest((usage_trend + 1) / 2, 0), 1) as health_trend,
+        {{ clamp('(usage_trend + 1) / 2', 0, 1) }} as health_trend,
         -- Used today is 1; a whole window ago, or longer, is 0.
-        greatest(1 - cast(days_since_last_use as double) / {{ var('window_days') }}, 0) as health_recency
+        {{ clamp('1 - cast(days_since_last_use as double) / ' ~ var('window_days'), 0, 1) }} as health_recency
 
     from measured
 
