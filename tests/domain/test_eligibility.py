@@ -1,0 +1,197 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uptake.domain.eligibility import (
+    AccountFacts,
+    ContactFacts,
+    Contender,
+    LeftOut,
+    Reason,
+    StageFacts,
+    Verdict,
+    account_left_out,
+    choice_order,
+    contact_ending,
+    contact_left_out,
+    effect_of,
+    enrollment_ending,
+    settle,
+    stage_verdict,
+)
+from uptake.domain.playbooks import Exclusions, ReEntry
+
+NOW = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+GOOD = AccountFacts(churned=False, is_internal=False, count_open_tickets=0, age_days=100)
+NO_RULES = Exclusions(churned=False, internal=False, open_ticket=False, younger_than=timedelta(0))
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_one_effect(reason):
+    retry = {"outside_window", "capped_person", "capped_account", "priority_lost", "paused", "gate_held"}
+    pass_over = {"condition_false", "value_missing", "too_late"}
+    expected = Verdict.RETRY if reason in retry else Verdict.PASS_OVER if reason in pass_over else Verdict.END
+    assert effect_of(reason) is expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (GOOD, None),
+        (replace(GOOD, churned=True, is_internal=True), LeftOut.CHURNED),
+        (replace(GOOD, is_internal=True), LeftOut.INTERNAL),
+        (replace(GOOD, count_open_tickets=1), LeftOut.OPEN_TICKET),
+        (replace(GOOD, age_days=13), LeftOut.TOO_NEW),
+        (replace(GOOD, age_days=14), None),
+        (replace(GOOD, churned=None), LeftOut.VALUE_MISSING),
+        (replace(GOOD, is_internal=None), LeftOut.VALUE_MISSING),
+        (replace(GOOD, count_open_tickets=None), LeftOut.VALUE_MISSING),
+        (replace(GOOD, age_days=None), LeftOut.VALUE_MISSING),
+        (replace(GOOD, churned=None, age_days=3), LeftOut.TOO_NEW),
+        (replace(GOOD, is_paused=True, is_in=True), LeftOut.PAUSED),
+        (replace(GOOD, is_in=True, entries=1), LeftOut.IN_ALREADY),
+        (replace(GOOD, entries=1, last_ended_at=NOW - 900 * DAY), LeftOut.RE_ENTRY),
+    ],
+)
+def test_an_account_is_left_out_for_the_first_reason(facts, expected):
+    assert account_left_out(facts, Exclusions(), None, NOW) == expected
+
+
+def test_an_exclusion_that_is_not_asked_for_excludes_nobody():
+    unknown = AccountFacts(churned=None, is_internal=True, count_open_tickets=4, age_days=None)
+    assert account_left_out(unknown, NO_RULES, None, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("entries", "ended", "expected"),
+    [
+        (0, None, None),
+        (1, NOW - 180 * DAY, None),
+        (1, NOW - 179 * DAY, LeftOut.RE_ENTRY),
+        (2, NOW - 500 * DAY, LeftOut.RE_ENTRY),
+        (1, None, None),
+    ],
+)
+def test_an_account_enters_again_after_a_while_and_not_too_often(entries, ended, expected):
+    rule = ReEntry(after="180d", max=2)
+    assert account_left_out(replace(GOOD, entries=entries, last_ended_at=ended), Exclusions(), rule, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "left_out", "ending"),
+    [
+        (ContactFacts(), None, None),
+        (ContactFacts(has_feature=False), LeftOut.NOTHING_TO_TEACH, None),
+        (ContactFacts(goal_reached=True, erased=True), LeftOut.GOAL_REACHED, Reason.GOAL_REACHED),
+        (ContactFacts(exits=True, erased=True), LeftOut.ERASED, Reason.EXIT_CONDITION),
+        (ContactFacts(erased=True, has_address=False, suppressed=True), LeftOut.ERASED, Reason.ERASED),
+        (ContactFacts(has_address=False, suppressed=True), LeftOut.NO_ADDRESS, Reason.SUPPRESSED),
+        (ContactFacts(suppressed=True, consented=False), LeftOut.SUPPRESSED, Reason.SUPPRESSED),
+        (ContactFacts(consented=False), LeftOut.UNCONSENTED, Reason.UNCONSENTED),
+        (ContactFacts(has_address=False), LeftOut.NO_ADDRESS, Reason.LEFT),
+        (ContactFacts(in_snapshot=False), None, Reason.LEFT),
+        (ContactFacts(shares_address_with_holdout=True), LeftOut.HOLDOUT_ADDRESS, Reason.HOLDOUT_ADDRESS),
+    ],
+)
+def test_a_contact_stays_out_or_leaves_for_the_first_reason(facts, left_out, ending):
+    assert contact_left_out(facts) == left_out
+    assert contact_ending(facts) == ending
+
+
+def test_contacts_are_chosen_by_role_then_activity_then_id():
+    people = [("c", None, 28), ("b", "member", 5), ("a", "member", 5), ("e", "admin", None), ("d", "admin", 3)]
+    chosen = sorted(people, key=lambda one: choice_order(*one, prefer=["admin", "owner"]))
+    assert [contact for contact, _, _ in chosen] == ["d", "e", "c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("contacts", "done", "options", "expected"),
+    [
+        ([None, None], [False, True], {}, None),
+        ([None, None], [True, True], {}, Reason.COMPLETED),
+        ([], [], {}, Reason.COMPLETED),
+        ([Reason.SUPPRESSED, None], [False, True], {}, Reason.COMPLETED),
+        ([Reason.SUPPRESSED, Reason.SUPPRESSED], [False, False], {}, Reason.SUPPRESSED),
+        ([Reason.SUPPRESSED, Reason.LEFT], [False, False], {}, Reason.COMPLETED),
+        ([None], [False], {"stopped": True, "at_goal": True}, Reason.STOPPED),
+        ([None], [False], {"at_goal": True, "controls_complete": True}, Reason.GOAL_REACHED),
+        ([None], [False], {"controls_complete": True}, Reason.COMPLETED),
+    ],
+)
+def test_an_enrollment_ends_with_its_last_contact_or_as_a_whole(contacts, done, options, expected):
+    assert enrollment_ending(contacts, done=done, **options) == expected
+
+
+DUE = StageFacts(due_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (DUE, (Verdict.SEND, None)),
+        (replace(DUE, is_task=True, in_window=False), (Verdict.TASK, None)),
+        (replace(DUE, due_at=NOW - 7 * DAY), (Verdict.SEND, None)),
+        (replace(DUE, due_at=NOW - 7 * DAY - timedelta(microseconds=1), paused=True), (Verdict.PASS_OVER, Reason.TOO_LATE)),
+        (replace(DUE, when=False, paused=True), (Verdict.PASS_OVER, Reason.CONDITION_FALSE)),
+        (replace(DUE, when=None), (Verdict.PASS_OVER, Reason.VALUE_MISSING)),
+        (replace(DUE, paused=True, gate_held=True), (Verdict.RETRY, Reason.PAUSED)),
+        (replace(DUE, when=False, gate_held=True), (Verdict.RETRY, Reason.GATE_HELD)),
+        (replace(DUE, when=None, gate_held=True, is_task=True), (Verdict.RETRY, Reason.GATE_HELD)),
+        (replace(DUE, in_window=False), (Verdict.RETRY, Reason.OUTSIDE_WINDOW)),
+    ],
+)
+def test_a_stage_gets_the_first_verdict_that_applies(facts, expected):
+    assert stage_verdict(facts, NOW) == expected
+
+
+def mail(priority, contact, address, account="acme", person_room=1, account_room=9):
+    return Contender(
+        rank=(priority, "p", 0.0, contact, 1),
+        address_hash=address,
+        account_id=account,
+        person_room=person_room,
+        account_room=account_room,
+    )
+
+
+def test_one_mail_per_address_the_lowest_rank_wins():
+    assert settle([mail(2, "a", "x"), mail(1, "b", "x"), mail(3, "c", "y")]) == [Reason.PRIORITY_LOST, None, None]
+
+
+def test_a_winner_without_room_does_not_pass_its_turn_on():
+    assert settle([mail(1, "a", "x", person_room=0), mail(2, "b", "x")]) == [Reason.CAPPED_PERSON, Reason.PRIORITY_LOST]
+
+
+def test_an_account_takes_its_room_in_rank_order():
+    mails = [mail(3, "a", "x", account_room=1), mail(1, "b", "y", account_room=1), mail(2, "c", "z", person_room=0)]
+    assert settle(mails) == [Reason.CAPPED_ACCOUNT, None, Reason.CAPPED_PERSON]
+
+
+CONTENDERS = st.lists(
+    st.builds(
+        mail,
+        st.integers(1, 3),
+        st.uuids().map(str),
+        st.sampled_from("xyz"),
+        st.sampled_from("ab"),
+        st.integers(-1, 2),
+        st.integers(-1, 3),
+    ),
+    max_size=12,
+)
+
+
+@given(CONTENDERS, st.randoms())
+def test_caps_hold_and_the_order_of_rows_is_irrelevant(mails, random):
+    verdicts = settle(mails)
+    leaving = [mail for mail, verdict in zip(mails, verdicts, strict=True) if verdict is None]
+    assert len({mail.address_hash for mail in leaving}) == len(leaving)
+    assert all(mail.person_room >= 1 for mail in leaving)
+    for one in leaving:
+        assert sum(other.account_id == one.account_id and other.rank <= one.rank for other in leaving) <= one.account_room
+    shuffled = random.sample(range(len(mails)), len(mails))
+    assert settle([mails[i] for i in shuffled]) == [verdicts[i] for i in shuffled]

@@ -1,0 +1,100 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uptake.domain.enrollments import controls_complete_at, cursor, due_at, places, stage_orders, stratum
+from uptake.domain.playbooks import Playbook
+
+NOW = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
+KEYS = st.lists(st.sampled_from("abcdefg"), unique=True, min_size=1)
+
+
+def at(order, ended, *earlier):
+    return cursor(order, ended, places(order, earlier))
+
+
+@pytest.mark.parametrize(
+    ("order", "ended", "earlier", "expected"),
+    [
+        pytest.param("abc", "", [], "a", id="nobody has begun"),
+        pytest.param("abc", "a", [], "b", id="the next one"),
+        pytest.param("abc", "abc", [], None, id="no stage is left"),
+        pytest.param("ac", "ab", ["abc"], "c", id="a removed stage moves on to the next surviving one"),
+        pytest.param("ac", "a", ["abc"], "c", id="removed at the cursor"),
+        pytest.param("xabc", "a", ["abc"], "b", id="added before the cursor is not sent"),
+        pytest.param("axbc", "a", ["abc"], "x", id="added at the cursor is sent"),
+        pytest.param("axbc", "ab", ["abc"], "c", id="added just before the cursor is not sent"),
+        pytest.param("xbc", "a", ["abc"], "b", id="added in place of the last ended stage is not sent"),
+        pytest.param("ab", "abc", ["abc"], None, id="the last one removed"),
+        pytest.param("abcd", "abc", ["abc"], "d", id="added behind the end"),
+        pytest.param("x", "abc", ["abc"], None, id="all replaced after the end: nobody begins anew"),
+        pytest.param("bc", "q", [], "b", id="a key nobody knows holds nobody back"),
+    ],
+)
+def test_the_place_is_kept_by_key(order, ended, earlier, expected):
+    assert at(order, ended, *earlier) == expected
+
+
+@given(old=KEYS, new=KEYS, count=st.integers(0, 7))
+def test_no_ended_stage_ever_comes_again(old, new, count):
+    ended = set(old[:count])
+    place = at(new, ended, old)
+    assert place not in ended
+    assert place is None or place in new
+
+
+@given(order=KEYS)
+def test_an_unchanged_order_is_walked_once_from_end_to_end(order):
+    walked = []
+    while (key := at(order, walked, order)) is not None:
+        walked.append(key)
+    assert walked == order
+
+
+def test_due_counts_from_the_last_ended_stage_or_else_from_the_entry():
+    day = timedelta(days=1)
+    assert due_at(3 * day, enrolled_at=NOW) == NOW + 3 * day
+    assert due_at(day, enrolled_at=NOW, ended_at=[NOW + 5 * day, NOW + 2 * day]) == NOW + 6 * day
+
+
+def test_a_control_has_had_its_journey_when_a_treated_account_could_have():
+    playbook = Playbook.model_validate(
+        {
+            "teaches": "dashboards",
+            "topic": "training",
+            "audience": {"where": "account.plan == 'team'"},
+            "goal": {"within": "28d"},
+            "holdout": "10%",
+            "stages": {"why": {"email": "why.md", "after": "1d"}, "how": {"email": "how.md", "after": "12h"}},
+        }
+    )
+    assert controls_complete_at(playbook, NOW) == NOW + timedelta(hours=36)
+
+
+class FakeRelease:
+    def __init__(self, name, stages):
+        self.name = name
+        self.playbook = type("P", (), {"stages": dict.fromkeys(stages)})
+
+
+def test_stage_orders_are_of_one_playbook_the_newest_version_first():
+    releases = {1: FakeRelease("p", "ab"), 3: FakeRelease("p", "ba"), 2: FakeRelease("q", "z")}
+    assert stage_orders(releases, "p") == [["b", "a"], ["a", "b"]]
+
+
+@pytest.mark.parametrize(
+    ("plan", "seats", "expected"),
+    [
+        ("team", 1, "team/1-10"),
+        ("team", 10, "team/1-10"),
+        ("team", 11, "team/11-50"),
+        ("business", 1_000, "business/201-1000"),
+        ("business", 1_001, "business/1001+"),
+        (None, None, "unknown/unknown"),
+        ("", 3, "unknown/1-10"),
+    ],
+)
+def test_a_stratum_is_plan_and_size(plan, seats, expected):
+    assert stratum(plan, seats) == expected
