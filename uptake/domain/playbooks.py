@@ -12,12 +12,24 @@ from datetime import date, time, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+
+FROM_FILE = "file"  # validation context of what a person wrote
 
 NEXT_BEST = "next_best"  # `teaches:` this means: the feature recommended to each contact at entry
 
 _DURATION = re.compile(r"^(\d{1,4})(h|d|w)$")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_CLOCK_TIME = re.compile(r"^([01]\d|2[0-3]):[0-5]\d$")
 _SHARE = re.compile(r"^(\d{1,3}(?:\.\d+)?)%$")
 
 
@@ -31,14 +43,27 @@ def _duration(value: object) -> object:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def _share(value: object) -> object:
-    """Read `10%` as 0.1; a bare number is refused, because nobody can tell 10 from 0.1 by its looks."""
-    if isinstance(value, float) and 0 <= value <= 1:  # our own serialised form
+def _share(value: object, info: ValidationInfo) -> object:
+    """Read `10%` as 0.1; in a file a bare number is refused, because nobody can tell 10 from 0.1 by its looks."""
+    if isinstance(value, float) and 0 <= value <= 1 and info.context != FROM_FILE:
         return value
     match = _SHARE.match(value) if isinstance(value, str) else None
     if match is None or not 0 <= (share := float(match[1]) / 100) <= 1:
         raise ValueError(f"{value!r} is not a share; expected a percentage from 0% to 100%, like 10%")
     return share
+
+
+def _clock_time(value: object) -> object:
+    """Read `08:00`."""
+    if isinstance(value, time):
+        return value
+    if not (isinstance(value, str) and _CLOCK_TIME.match(value)):
+        raise ValueError(f"{value!r} is not a time of day; expected hours and minutes, like 08:00")
+    return time.fromisoformat(value)
+
+
+def _write_clock_time(value: time) -> str:
+    return f"{value:%H:%M}"
 
 
 def _write_duration(value: timedelta) -> str:
@@ -47,26 +72,30 @@ def _write_duration(value: timedelta) -> str:
 
 
 def _write_share(value: float) -> str:
-    return f"{value * 100:g}%"
+    return f"{value * 100:.10g}%"
 
-
-_DURATION_SCHEMA = {"type": "string", "pattern": _DURATION.pattern, "examples": ["12h", "3d", "2w"]}
-_SHARE_SCHEMA = {"type": "string", "pattern": _SHARE.pattern, "examples": ["10%"]}
 
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
     PlainSerializer(_write_duration, return_type=str),
-    Field(json_schema_extra=_DURATION_SCHEMA),
+    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["12h", "3d", "2w"]}),
 ]
 Share = Annotated[
     float,
     BeforeValidator(_share),
     PlainSerializer(_write_share, return_type=str),
-    Field(json_schema_extra=_SHARE_SCHEMA),
+    WithJsonSchema({"type": "string", "pattern": _SHARE.pattern, "examples": ["10%"]}),
+]
+ClockTime = Annotated[
+    time,
+    BeforeValidator(_clock_time),
+    PlainSerializer(_write_clock_time, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _CLOCK_TIME.pattern, "examples": ["08:00"]}),
 ]
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Condition = Annotated[str, Field(min_length=1, max_length=4_000)]
+OptOutReason = Annotated[str, Field(min_length=10, max_length=500, description="Why, for whoever asks later")]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -120,6 +149,15 @@ class Stage(Strict):
         return self
 
 
+class OptOut(Strict):
+    """Exclusions of the workspace that this playbook does not follow, each with the reason why."""
+
+    churned: OptOutReason | None = None
+    internal: OptOutReason | None = None
+    open_ticket: OptOutReason | None = None
+    too_new: OptOutReason | None = None
+
+
 class Edits(StrEnum):
     """What a changed file means for people already in."""
 
@@ -138,6 +176,7 @@ class Playbook(Strict):
     exit_when: Condition | None = None
     stages: dict[Key, Stage] = Field(min_length=1)
     re_entry: ReEntry | None = None
+    opt_out: OptOut = OptOut()
     edits: Edits = Edits.FOLLOW
     priority: int = Field(default=100, ge=0, le=1_000, description="The lowest wins a person's attention")
 
@@ -167,8 +206,8 @@ class Window(Strict):
     """When mail may leave, on the recipient's own clock."""
 
     days: tuple[Weekday, ...] = Field(default=("mon", "tue", "wed", "thu", "fri"), min_length=1)
-    start: time
-    end: time
+    start: ClockTime
+    end: ClockTime = Field(description="The first moment after it")
 
     @model_validator(mode="after")
     def _ordered(self) -> Window:
@@ -184,6 +223,15 @@ class Exclusions(Strict):
     internal: bool = True
     open_ticket: bool = True
     younger_than: Duration = timedelta(days=14)
+
+    def without(self, opt_out: OptOut) -> Exclusions:
+        """Return the exclusions that are left for a playbook."""
+        return Exclusions(
+            churned=self.churned and opt_out.churned is None,
+            internal=self.internal and opt_out.internal is None,
+            open_ticket=self.open_ticket and opt_out.open_ticket is None,
+            younger_than=self.younger_than if opt_out.too_new is None else timedelta(0),
+        )
 
 
 class Approval(Strict):
@@ -235,7 +283,7 @@ class Release(Strict):
 
     name: Key
     playbook: Playbook
-    workspace: Workspace
+    workspace: Workspace  # its exclusions as they hold for this playbook: without what it opts out of
     texts: dict[Key, StageText]  # by stage key, e-mail stages only
     layout: str  # MJML
 

@@ -1,0 +1,306 @@
+"""The playbooks folder: YAML and texts in, checked releases out, every problem with its file and line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import ValidationError
+
+from uptake.adapters.conditions_duckdb import Place, condition_names
+from uptake.adapters.mail_values import ValueMissing, link
+from uptake.adapters.playbook_texts import ALWAYS_KNOWN, check_fields, check_links, read_text
+from uptake.adapters.playbook_yaml import Document, Problem, Source, Unreadable, meant, read_source
+from uptake.adapters.templates import compile_release
+from uptake.domain.conditions import Comparison, ConditionError, Literal, Membership, Name, Node, parse
+from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText, Workspace
+from uptake.errors import PlaybookError
+
+WORKSPACE_FILE = "_workspace.yml"
+LAYOUT_FILE = "_layout/mail.mjml"
+PLAYBOOK_FILE = "playbook.yml"
+
+Result = TypeVar("Result")
+
+_STATES = frozenset({"never", "tried", "adopted", "lapsed"})
+_TICK_HOURS = 1  # how often the engine looks; a shorter window could be missed
+
+
+@dataclass(frozen=True)
+class _Feature:
+    """What the catalogue says of one feature, in one source."""
+
+    line: int
+    values: dict[str, str]
+
+
+class PlaybookFiles:
+    """Reads and checks playbooks; implements `ports.Playbooks`. Nothing is kept: every call reads the files."""
+
+    def __init__(self, directory: Path, *, catalogue: Path) -> None:
+        """Name the folder of the playbooks and the CSV file of the feature catalogue."""
+        self._directory = directory
+        self._catalogue_path = catalogue
+
+    def names(self) -> list[str]:
+        """Return every playbook's name, sorted. Raises PlaybookError."""
+        if not self._directory.is_dir():
+            raise PlaybookError(f"{self._directory.name}: expected a folder of playbooks; there is none")
+        return sorted(
+            path.name for path in self._directory.iterdir() if path.is_dir() and not path.name.startswith(("_", "."))
+        )
+
+    def release(self, name: str) -> Release:
+        """Read and check one playbook with its texts, layout and workspace. Raises PlaybookError."""
+        reader = _Reader(self._directory, self._catalogue_path, self._known(name))
+        return _whole(reader.release(), reader.problems)
+
+    def workspace(self) -> Workspace:
+        """Read and check `_workspace.yml`. Raises PlaybookError."""
+        reader = _Reader(self._directory, self._catalogue_path, "")
+        return _whole(reader.workspace, reader.problems)
+
+    def problems(self, name: str) -> list[str]:
+        """Return everything wrong with one playbook and what it rests on, each with file and line."""
+        reader = _Reader(self._directory, self._catalogue_path, self._known(name))
+        reader.release()
+        return [str(problem) for problem in _in_order(reader.problems)]
+
+    def _known(self, name: str) -> str:
+        if name not in (names := self.names()):
+            alike = get_close_matches(name, names, n=1)
+            raise PlaybookError(
+                f"no playbook `{name}` in {self._directory.name}/"
+                + (f"; did you mean `{alike[0]}`?" if alike else f"; expected one of {', '.join(names) or 'none yet'}")
+            )
+        return name
+
+
+class _Reader:
+    """One reading of one playbook: collects problems instead of stopping at the first."""
+
+    def __init__(self, directory: Path, catalogue: Path, name: str) -> None:
+        self.problems: list[Problem] = []
+        self._directory = directory
+        self._catalogue_path = catalogue
+        self._name = name
+
+    def release(self) -> Release | None:
+        """Return the release, or None when there are problems."""
+        workspace, layout, playbook = self.workspace, self._read(LAYOUT_FILE), self._playbook()
+        if playbook is None:
+            return None
+        document, definition = playbook
+        self.problems += self._check_feature(document, definition)
+        self.problems += self._check_conditions(document, definition)
+        if workspace is not None and definition.topic not in workspace.topics:
+            message = f"unknown topic `{definition.topic}`{meant(definition.topic, list(workspace.topics))}"
+            self.problems.append(document.problem(f"{message} (topics of {WORKSPACE_FILE})", "topic"))
+        texts = {
+            key: text
+            for key, stage in definition.stages.items()
+            if stage.email is not None and (text := self._text(document, definition, key, stage.email)) is not None
+        }
+        if self.problems or workspace is None or layout is None:
+            return None
+        try:
+            release = Release(
+                name=self._name,
+                playbook=definition,
+                workspace=_followed(workspace, definition),
+                texts=texts,
+                layout=layout.text,
+            )
+        except ValidationError:
+            name = f"the folder's name {self._name!r} is no key; expected lower-case letters, digits, `-` and `_`"
+            self.problems.append(document.source.problem(1, name))
+            return None
+        self.problems += self._check_rendering(document, release)
+        return None if self.problems else release
+
+    @cached_property
+    def workspace(self) -> Workspace | None:
+        """The workspace; None when it has problems."""
+        if (source := self._read(WORKSPACE_FILE)) is None:
+            return None
+        before = len(self.problems)
+        try:
+            document = Document(source)
+            workspace = document.parse(Workspace)
+        except Unreadable as error:
+            self.problems += error.problems
+            return None
+        if not _is_zone(workspace.default_time_zone):
+            message = f"unknown time zone {workspace.default_time_zone!r}; expected a name like Europe/Berlin"
+            self.problems.append(document.problem(message, "default_time_zone"))
+        window = workspace.window
+        minutes = 60 * (window.end.hour - window.start.hour) + window.end.minute - window.start.minute
+        if minutes < 60 * _TICK_HOURS:
+            message = f"{minutes} minutes long; a tick looks every {60 * _TICK_HOURS}, so mail could miss it"
+            self.problems.append(document.problem(message, "window"))
+        return workspace if len(self.problems) == before else None
+
+    def _read(self, file: str) -> Source | None:
+        try:
+            return read_source(self._directory / file, f"{self._directory.name}/{file}")
+        except Unreadable as error:
+            self.problems += error.problems
+            return None
+
+    def _playbook(self) -> tuple[Document, Playbook] | None:
+        source = self._read(f"{self._name}/{PLAYBOOK_FILE}")
+        if source is None:
+            return None
+        try:
+            document = Document(source)
+            return document, document.parse(Playbook)
+        except Unreadable as error:
+            self.problems += error.problems
+            return None
+
+    # --- conditions ---------------------------------------------------------------------------------
+
+    def _check_conditions(self, document: Document, playbook: Playbook) -> Iterator[Problem]:
+        yield from _check_condition(document, playbook.audience.where, "where", "audience", "where")
+        if playbook.exit_when is not None:
+            yield from _check_condition(document, playbook.exit_when, "exit_when", "exit_when")
+        for key, stage in playbook.stages.items():
+            if stage.when is not None:
+                yield from _check_condition(document, stage.when, "when", "stages", key, "when")
+
+    # --- features -----------------------------------------------------------------------------------
+
+    @cached_property
+    def _catalogue(self) -> Source | None:
+        path = self._catalogue_path
+        try:
+            return read_source(path, "/".join((*path.parts[-3:-1], path.name)))
+        except Unreadable as error:
+            self.problems += error.problems
+            return None
+
+    @cached_property
+    def _features(self) -> list[_Feature]:
+        """Every row of the catalogue, of whatever source."""
+        rows = csv.DictReader((self._catalogue.text if self._catalogue else "").splitlines())
+        return [_Feature(rows.line_num, row) for row in rows]
+
+    def _taught(self, playbook: Playbook) -> list[_Feature]:
+        return [
+            feature
+            for feature in self._features
+            if playbook.teaches == NEXT_BEST or feature.values.get("feature_key") == playbook.teaches
+        ]
+
+    def _check_feature(self, document: Document, playbook: Playbook) -> Iterator[Problem]:
+        if self._catalogue is not None and not self._taught(playbook):
+            keys = sorted({feature.values.get("feature_key") or "" for feature in self._features} | {NEXT_BEST})
+            alike = get_close_matches(playbook.teaches, keys, n=1)
+            hint = f"; did you mean `{alike[0]}`?" if alike else f"; expected {NEXT_BEST} or a key of the catalogue"
+            yield document.problem(f"unknown feature `{playbook.teaches}`{hint}", "teaches")
+
+    def _known_fields(self, playbook: Playbook) -> frozenset[str]:
+        """Return the merge fields that have a value for everybody this playbook teaches."""
+        taught = self._taught(playbook)
+        columns = ("name", "guide_url", "minutes_saved_per_use")
+        return ALWAYS_KNOWN | {
+            f"feature.{column}" for column in columns if all(feature.values.get(column) for feature in taught)
+        }
+
+    def _check_guides(self, playbook: Playbook, workspace: Workspace) -> Iterator[Problem]:
+        """Yield features whose guide could not be linked to: nobody would get their mail."""
+        for feature in self._taught(playbook):
+            url = feature.values.get("guide_url")
+            try:
+                if url and self._catalogue:
+                    link(url, workspace.allowed_links)
+            except ValueMissing as error:
+                hosts = ", ".join(workspace.allowed_links) or "none yet"
+                message = f"guide_url {url!r}: {error}; {WORKSPACE_FILE} allows {hosts}"
+                yield Problem(self._catalogue.file if self._catalogue else "", feature.line, message)
+
+    # --- texts --------------------------------------------------------------------------------------
+
+    def _text(self, document: Document, playbook: Playbook, key: str, email: str) -> StageText | None:
+        file = f"{self._name}/{email}"
+        if not (self._directory / file).is_file():
+            message = f"no text {email!r} in {self._directory.name}/{self._name}/"
+            self.problems.append(document.problem(message, "stages", key, "email"))
+            return None
+        source = self._read(file)
+        try:
+            text = read_text(source) if source is not None else None
+        except Unreadable as error:
+            self.problems += error.problems
+            return None
+        if text is None:
+            return None
+        self.problems += check_fields(text, self._known_fields(playbook))
+        if self.workspace is not None:
+            self.problems += check_links(text, self.workspace.allowed_links)
+            if "feature.guide_url" in text.text.body:
+                self.problems += self._check_guides(playbook, self.workspace)
+        return text.text
+
+    def _check_rendering(self, document: Document, release: Release) -> Iterator[Problem]:
+        """Yield what only the renderer finds: it is the last to say what a text and a layout may hold."""
+        for key in release.texts:
+            try:
+                compile_release(release, key)
+            except PlaybookError as error:
+                yield document.problem(str(error), "stages", key, "email")
+
+
+def _followed(workspace: Workspace, playbook: Playbook) -> Workspace:
+    """Return the workspace as it holds for this playbook."""
+    return workspace.model_copy(update={"exclusions": workspace.exclusions.without(playbook.opt_out)})
+
+
+def _check_condition(document: Document, text: str, place: Place, *location: str) -> Iterator[Problem]:
+    try:
+        condition = parse(text, condition_names(place))
+    except ConditionError as error:
+        later = (
+            "; enrollment.* is known only in a stage's `when`" if "unknown column `enrollment." in str(error) else ""
+        )
+        yield document.problem(f"{error}{later}", *location)
+        return
+    for state in sorted(_impossible_states(condition.root)):
+        yield document.problem(f"no adoption_state is {state!r}{meant(state, sorted(_STATES))}", *location)
+
+
+def _impossible_states(node: Node) -> set[str]:
+    """Return the texts that an adoption_state is compared with and can never be: a slip nobody would notice."""
+    match node:
+        case Comparison(Name(name), _, Literal(str() as value)) | Comparison(Literal(str() as value), _, Name(name)):
+            values = {value}
+        case Membership(Name(name), options):
+            values = {option.value for option in options if isinstance(option.value, str)}
+        case _:
+            return {state for child in node.children() for state in _impossible_states(child)}
+    return values - _STATES if name.endswith(".adoption_state") else set()
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    return sorted(dict.fromkeys(problems))
+
+
+def _whole(result: Result | None, problems: list[Problem]) -> Result:
+    if result is not None:
+        return result
+    first, *more = _in_order(problems)
+    raise PlaybookError(f"{first}" + (f" (and {len(more)} more: `uptake check` lists them)" if more else ""))
