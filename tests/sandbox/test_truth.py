@@ -32,7 +32,7 @@ def base(features: tuple[Feature, ...]) -> CustomerBase:
 
 
 class Diary(Usage):
-    """Usage as written down: (day, contact, feature key); with any mail accepted, also `taught`."""
+    """Usage as written down: (day, contact, feature key), all of it at 6 in the morning; mails add `taught`."""
 
     def __init__(
         self,
@@ -46,6 +46,9 @@ class Diary(Usage):
 
     def lessons(self, mails: Sequence[AcceptedMail]) -> Any:
         return np.array(len(mails))
+
+    def uses_until(self, day: int, lessons: Any, second: int) -> Any:
+        return self.uses(day, lessons) & (second >= 6 * 3_600)
 
     def uses(self, day: int, lessons: Any) -> Any:
         used = np.zeros((len(self._base.contacts), len(self._keys)), dtype=bool)
@@ -90,6 +93,15 @@ def test_days_count_for_four_weeks_and_only_the_window_decides(base: CustomerBas
     assert not is_reached(base, [(-28, a, "charts"), (-27, a, "charts"), (0, a, "charts")], one)
     assert is_reached(base, [(-13, a, "charts"), (0, a, "charts"), (14, a, "charts")], one)
     assert not is_reached(base, [(-13, a, "charts"), (0, a, "charts"), (15, a, "charts")], one)
+    assert not is_reached(base, [(-23, a, "charts"), (-22, a, "charts"), (5, a, "charts")], one)
+    assert is_reached(base, [(-22, a, "charts"), (-21, a, "charts"), (5, a, "charts")], one)
+
+
+def test_the_last_day_counts_until_the_hour_the_window_ends(base: CustomerBase) -> None:
+    a = people_of(base, 3)[0]
+    days = [(12, a, "charts"), (13, a, "charts"), (14, a, "charts")]
+    assert is_reached(base, days, enrollment(base, 3, at=ENTRY.replace(hour=7)))
+    assert not is_reached(base, days, enrollment(base, 3, at=ENTRY.replace(hour=5)))
 
 
 def test_only_taught_features_count_each_by_its_own_threshold(base: CustomerBase) -> None:

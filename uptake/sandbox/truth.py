@@ -55,7 +55,7 @@ class Truth:
         self._base = base
         self._usage = usage
         self._lessons = usage.lessons(mails)
-        self._days: dict[int, Bools] = {}
+        self._days: dict[tuple[int, int | None], Bools] = {}
         self._account = {account_id: number for number, account_id in enumerate(base.account_ids)}
         self._feature = {feature.key: number for number, feature in enumerate(base.features)}
 
@@ -63,7 +63,7 @@ class Truth:
         """Say whether the account adopts a taught feature on a day of its window.
 
         Adopted = used by anyone of the account on at least `adopted_days` distinct days of the last 28.
-        The window's first day is the day of entry; its last is the day on which it ends.
+        The first day that counts is the day of entry, whole; the last one counts until the window ends.
         """
         first = self._base.day_of(enrollment.enrolled_at.date())
         last = self._base.day_of(enrollment.window_ends_at.date())
@@ -72,7 +72,9 @@ class Truth:
         places = [self._feature[key] for key in sorted(enrollment.features) if key in self._feature]
         if not places:
             return False
-        used = np.stack([self._used(day)[account, places] for day in range(begin, last + 1)])
+        seconds = enrollment.window_ends_at.hour * 3_600 + enrollment.window_ends_at.minute * 60
+        days = [self._used(day)[account, places] for day in range(begin, last)]
+        used = np.stack([*days, self._used(last, seconds + enrollment.window_ends_at.second)[account, places]])
         needed = np.array([self._base.features[place].adopted_days for place in places])
         for day in range(first, last + 1):
             recent = used[max(day - _WINDOW + 1 - begin, 0) : day - begin + 1]
@@ -80,14 +82,18 @@ class Truth:
                 return True
         return False
 
-    def _used(self, day: int) -> Bools:
-        """Return which account used which feature on a day, by anyone."""
-        if day not in self._days:
+    def _used(self, day: int, until: int | None = None) -> Bools:
+        """Return which account used which feature on a day, by anyone; `until` = up to this second of it."""
+        if (day, until) not in self._days:
             used = np.zeros((len(self._base.accounts), len(self._base.features)), dtype=np.bool_)
-            who, what = np.nonzero(self._usage.uses(day, self._lessons))
+            if until is None:
+                by_person = self._usage.uses(day, self._lessons)
+            else:
+                by_person = self._usage.uses_until(day, self._lessons, until)
+            who, what = np.nonzero(by_person)
             used[self._base.contacts.account[who], what] = True
-            self._days[day] = used
-        return self._days[day]
+            self._days[day, until] = used
+        return self._days[day, until]
 
 
 def planted_lifts(

@@ -48,6 +48,17 @@ class _Lines:
     copies: tuple[tuple[str, ...], ...]
 
 
+@dataclass(frozen=True)
+class _Events:
+    """The usage events of one day as columns, in order of time."""
+
+    person: Ints
+    feature: Ints
+    turn: Ints  # 0 for the first use of a feature by a person on the day
+    second: Ints  # of the UTC day
+    chance: Floats  # uniform; decides whatever else is to be decided about an event
+
+
 class Usage:
     """What the people of a customer base do, day by day."""
 
@@ -65,6 +76,14 @@ class Usage:
     def uses(self, day: int, lessons: Ints) -> Bools:
         """Return who uses which feature on a day: (contact, feature)."""
         return self._uses(day, lessons, stream(self._base.seed, "day", day))
+
+    def uses_until(self, day: int, lessons: Ints, second: int) -> Bools:
+        """Return who has used which feature on a day by a second of it: (contact, feature)."""
+        events = self._events(day, lessons)
+        is_early = events.second <= second
+        used = np.zeros((len(self._base.contacts), len(self._base.features)), dtype=np.bool_)
+        used[events.person[is_early], events.feature[is_early]] = True
+        return used
 
     def _uses(self, day: int, lessons: Ints, rng: np.random.Generator) -> Bools:
         base, known = self._base, self._habits
@@ -110,31 +129,34 @@ class Usage:
 
     @lru_cache(maxsize=_LATEST + 2)  # noqa: B019 - the few days live as long as the simulator does
     def _cached_lines(self, day: int, lessons: bytes) -> _Lines:
-        base = self._base
-        rng = stream(base.seed, "day", day)
-        shape = (len(base.contacts), len(base.features))
-        used = self._uses(day, np.frombuffer(lessons, dtype=np.int64).reshape(shape), rng)
-        repeat = rng.random(shape, dtype=np.float32)
-        moment = rng.random(shape, dtype=np.float32).astype(np.float64)
-        who, what = np.nonzero(used)
-        counts = 1 + np.minimum(np.log(1.0 - repeat[used]) / np.log(_MORE), _MAX_COUNT - 1).astype(np.int64)
-        person, feature = np.repeat(who, counts), np.repeat(what, counts)
-        turn = np.concatenate([np.arange(count) for count in counts]) if len(counts) else counts
-        place = _spread(np.repeat(moment[used], counts) + turn * 0.381966)
-        seconds = self._seconds(day, person, place)
-        order = np.lexsort((turn, feature, person, seconds))
-        lateness = _spread(place[order] * 1_009.7)
+        shape = (len(self._base.contacts), len(self._base.features))
+        events = self._events(day, np.frombuffer(lessons, dtype=np.int64).reshape(shape))
+        lateness, twice = _spread(events.chance * 1_009.7), _spread(events.chance * 3_571.3)
         delays = np.where(lateness < SHARE_LATE, np.where(lateness < SHARE_LATE * 0.7, 1, 2), 0)
-        rows = self._rows(day, person[order], feature[order], turn[order], seconds[order], place[order], delays)
         by_delay: list[list[str]] = [[] for _ in range(_LATEST + 1)]
         copies: list[list[str]] = [[] for _ in range(_LATEST + 1)]
-        twice = _spread(place[order] * 3_571.3)
+        rows = self._rows(day, events, delays)
         for line, delay, again in zip(rows, delays.tolist(), twice.tolist(), strict=True):
             by_delay[delay].append(line)
             if again < SHARE_DUPLICATE:
                 copies[min(delay + (again < SHARE_DUPLICATE / 2), _LATEST)].append(line)
         by_delay[0] += self._machine_lines(day)
         return _Lines(tuple(map(tuple, by_delay)), tuple(map(tuple, copies)))
+
+    def _events(self, day: int, lessons: Ints) -> _Events:
+        """Return the usage events of a day, in the order of their times."""
+        rng = stream(self._base.seed, "day", day)
+        used = self._uses(day, lessons, rng)
+        repeat = rng.random(used.shape, dtype=np.float32)
+        moment = rng.random(used.shape, dtype=np.float32).astype(np.float64)
+        who, what = np.nonzero(used)
+        counts = 1 + np.minimum(np.log(1.0 - repeat[used]) / np.log(_MORE), _MAX_COUNT - 1).astype(np.int64)
+        turn = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        person, feature = np.repeat(who, counts), np.repeat(what, counts)
+        chance = _spread(np.repeat(moment[used], counts) + turn * 0.381966)
+        second = self._seconds(day, person, chance)
+        order = np.lexsort((turn, feature, person, second))
+        return _Events(person[order], feature[order], turn[order], second[order], chance[order])
 
     def _seconds(self, day: int, person: Ints, place: Floats) -> Ints:
         """Return UTC seconds of the day: around the middle of each person's working day."""
@@ -160,16 +182,14 @@ class Usage:
             for account, user in zip(base.contacts.account.tolist(), base.user_ids, strict=True)
         )
 
-    def _rows(
-        self, day: int, person: Ints, feature: Ints, turn: Ints, seconds: Ints, place: Floats, delays: Ints
-    ) -> list[str]:
+    def _rows(self, day: int, events: _Events, delays: Ints) -> list[str]:
         base = self._base
         on, *later = (base.date_of(day + delay).isoformat() for delay in range(_LATEST + 1))
         rows = []
-        columns = (person.tolist(), feature.tolist(), turn.tolist(), seconds.tolist(), place.tolist(), delays.tolist())
-        for who, what, k, second, u, delay in zip(*columns, strict=True):
-            events = base.features[what].events
-            name = events[int(u * 7_919) % len(events)]
+        columns = (events.person, events.feature, events.turn, events.second, events.chance, delays)
+        for who, what, k, second, u, delay in zip(*(column.tolist() for column in columns), strict=True):
+            names = base.features[what].events
+            name = names[int(u * 7_919) % len(names)]
             more = f',"quantity":{1 + int(u * 613) % 20}' if int(u * 97) % 12 == 0 else ""
             received = f',"received_at":"{later[delay - 1]}T{_clock(second)}Z"' if delay else ""
             rows.append(
