@@ -16,6 +16,8 @@ def measure() -> list[str]:
     outcomes = uptake.measure()
     reports = uptake.report()
     create_markdown_artifact(
-        outcome_summary(outcomes), key="value", description=f"Lift by playbook; the report is {reports.value_report.name}"
+        outcome_summary(outcomes),
+        key="value",
+        description=f"Lift by playbook; the report is {reports.value_report.name}",
     )
     return [f"{outcome.playbook}: {outcome.verdict}" for outcome in outcomes]

@@ -26,11 +26,14 @@ def run_playbook(
     uptake = open_uptake()
     if mode == "approve and run" and not approved_by.strip():
         raise UsageError("approved_by is empty; an approval needs the name of the person who gives it")
-    plan = uptake.plan(playbook)
+    planned = uptake.plan(playbook)
+    plan_id = planned.plan.plan_id
     create_markdown_artifact(
-        plan_summary(plan), key=f"plan-{playbook.replace('_', '-')}", description="Who would enter, and what they would get"
+        plan_summary(planned),
+        key=f"plan-{playbook.replace('_', '-')}",
+        description="Who would enter, and what they would get",
     )
     if mode == "approve and run":
-        uptake.approve(plan.plan_id, by=approved_by)
+        uptake.approve(plan_id, by=approved_by)
         create_markdown_artifact(tick_summary(uptake.tick()), key="tick", description="What this tick decided and sent")
-    return plan.plan_id
+    return plan_id

@@ -118,7 +118,7 @@ def value_report(snapshot: Snapshot) -> ValueReport:
         outcomes=evidence.outcomes(snapshot, holdouts={"feature-breadth": 0.4}),
         sends={"feature-breadth": {"accepted": 10, "delivered": 300, "bounced": 3}},
         withheld={"feature-breadth": {"gate_held": 120, "suppressed": 4}},
-        gate={"status": "passed", "count_checks": 140, "overridden_by": None},
+        gate={"status": "passed", "count_checks": 140},
         manifest={"dbt_invocation_id": "an-id", "git_sha": "abc123"},
     )
 

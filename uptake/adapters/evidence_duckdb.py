@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import duckdb
 
@@ -233,11 +234,12 @@ def _lift(marts: duckdb.DuckDBPyConnection, playbook: str, holdout: float | None
     return estimate(rows, arm="arm", control="holdout", outcome="reached", covariate="breadth_before", allocation=drawn)
 
 
-def _row(marts: duckdb.DuckDBPyConnection, sql: str, *params: object) -> Sequence:  # type: ignore[type-arg]
+def _row(marts: duckdb.DuckDBPyConnection, sql: str, *params: object) -> Sequence[Any]:
     row = marts.execute(sql, list(params)).fetchone()
     assert row is not None, "an aggregate without grouping always has one row"
     return row
 
 
-def _records(marts: duckdb.DuckDBPyConnection, sql: str, *params: object) -> list[Mapping]:  # type: ignore[type-arg]
-    return marts.execute(sql, list(params)).to_arrow_table().to_pylist()
+def _records(marts: duckdb.DuckDBPyConnection, sql: str, *params: object) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = marts.execute(sql, list(params)).to_arrow_table().to_pylist()
+    return rows

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from uptake.errors import Refused
 from uptake.operations.measure import drawn_holdouts
@@ -55,8 +56,8 @@ def report(
         overview=evidence.overview(snapshot),
         over_time=_share_over_time(evidence, snapshots, snapshot),
         outcomes=evidence.outcomes(snapshot, holdouts=drawn_holdouts(ledger)),
-        sends=_pivot(ledger.read("sends_by_status"), "status"),
-        withheld=_pivot(ledger.read("withheld_by_reason"), "reason"),
+        sends=_pivot(ledger.read("sends_by_playbook"), "status", "count_sends"),
+        withheld=_pivot(ledger.read("withheld_by_reason"), "reason", "count_contacts"),
         gate=_gate(ledger, snapshot),
         manifest=snapshot.manifest,
     )
@@ -76,16 +77,19 @@ def _share_over_time(evidence: Evidence, snapshots: Snapshots, current: Snapshot
     return points
 
 
-def _pivot(rows: list[Mapping[str, object]], column: str) -> dict[str, dict[str, int]]:
+def _pivot(rows: list[Mapping[str, Any]], column: str, count: str) -> dict[str, dict[str, int]]:
     table: dict[str, dict[str, int]] = {}
     for row in rows:
-        table.setdefault(str(row["playbook"]), {})[str(row[column])] = int(str(row["count"]))
+        counts = table.setdefault(row["playbook"], {})
+        counts[row[column]] = counts.get(row[column], 0) + row[count]
     return table
 
 
-def _gate(ledger: Ledger, snapshot: Snapshot) -> Mapping[str, object]:
+def _gate(ledger: Ledger, snapshot: Snapshot) -> Mapping[str, Any]:
     rows = ledger.read("gate_of_snapshot", snapshot_id=snapshot.snapshot_id)
-    return rows[0] if rows else {"status": "unknown", "count_checks": 0, "overridden_by": None}
+    if not rows:
+        return {"status": "unknown", "count_checks": 0}
+    return {"status": rows[0]["status"], "count_checks": len(rows[0]["checks"])}
 
 
 def _file_name(account_id: str) -> str:

@@ -1,0 +1,463 @@
+"""The only place that knows every adapter: settings in, operations out."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import SecretStr, ValidationError
+
+from uptake.adapters.clock import SandboxClock, SystemClock
+from uptake.adapters.evidence_duckdb import DuckEvidence
+from uptake.adapters.journeys_duckdb import DuckJourneys
+from uptake.adapters.key_ring import open_key_ring
+from uptake.adapters.ledger import SqlLedger, open_ledger
+from uptake.adapters.merge_fields_duckdb import DuckMergeFields
+from uptake.adapters.playbook_files import PlaybookFiles
+from uptake.adapters.report_pages import HtmlPages
+from uptake.adapters.sendgrid import SendGridMailer
+from uptake.adapters.sendgrid_events import PublicKey, SendGridEvents, public_keys
+from uptake.adapters.snapshots_duckdb import DuckSnapshots
+from uptake.adapters.suites_gx import GxSuites
+from uptake.adapters.templates import compile_release
+from uptake.adapters.tokens import RecipientLinks, Tokens
+from uptake.adapters.transformer_dbt import DbtTransformer
+from uptake.domain.lift import Lift
+from uptake.domain.outcomes import PlaybookOutcome
+from uptake.errors import SettingsError, UsageError
+from uptake.operations import approve as _approve
+from uptake.operations import check as _check
+from uptake.operations import explain as _explain
+from uptake.operations import measure as _measure
+from uptake.operations import plan as _plan
+from uptake.operations import preview as _preview
+from uptake.operations import record_delivery as _record_delivery
+from uptake.operations import refresh as _refresh
+from uptake.operations import report as _report
+from uptake.operations import send as _send
+from uptake.operations import tick as _tick
+from uptake.ports import Claimed, Clock, Keys
+from uptake.settings import Settings
+
+#: Where a sandbox's time begins: a Monday, so that its first week is a whole one.
+SANDBOX_START = datetime(2026, 3, 2, tzinfo=UTC)
+_SANDBOX_KEY = SecretStr("the key that fakegrid takes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TickReport:
+    """What folding, deciding and sending came to."""
+
+    folded: _record_delivery.DeliveryResult
+    decided: _tick.TickResult
+    sent: _send.SendResult
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Everything that was counted, by name."""
+        return {
+            "delivery_events": self.folded.new_events,
+            **{f"entered:{name}": count for name, count in self.decided.entered.items()},
+            **self.decided.counts,
+            "accepted": self.sent.accepted,
+            "unknown": self.sent.unknown,
+            "failed": self.sent.failed,
+        }
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why something did not happen."""
+        stopped = () if self.sent.stopped is None else (f"sending stopped: {self.sent.stopped}",)
+        return (*self.decided.reasons, *stopped)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as JSON takes it."""
+        return {
+            "status": self.decided.status,
+            "snapshot_id": self.decided.snapshot_id,
+            "counts": dict(self.counts),
+            "withheld": {str(reason): count for reason, count in self.sent.withheld.items()},
+            "reasons": list(self.reasons),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewedMail:
+    """One stage as one person would get it; no address in it."""
+
+    stage_key: str
+    contact_id: str
+    subject: str
+    html: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How everything stands."""
+
+    gate: Mapping[str, Any] | None
+    playbooks: list[Mapping[str, Any]]  # enrollments by playbook and arm
+    sends: list[Mapping[str, Any]]
+    held: list[Mapping[str, Any]]  # sends whose fate nobody knows
+    approvals: list[Mapping[str, Any]]
+    controls: list[Mapping[str, Any]]
+
+
+class Uptake:
+    """Everything of one home, opened on first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = settings.home.resolve()
+
+    # --- adapters ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The key ring."""
+        return open_key_ring(self.home)
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The machine's clock, or the sandbox's."""
+        return self.sandbox_clock if self.settings.sandbox else SystemClock()
+
+    @cached_property
+    def sandbox_clock(self) -> SandboxClock:
+        """The clock that every process of a sandbox reads."""
+        return SandboxClock(self.home / "sandbox" / "clock", start=SANDBOX_START)
+
+    @cached_property
+    def ledger(self) -> SqlLedger:
+        """Operational truth."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        return open_ledger(self.settings.ledger, self.keys)
+
+    @cached_property
+    def snapshots(self) -> DuckSnapshots:
+        """The store of published snapshots."""
+        return DuckSnapshots(self.home)
+
+    @cached_property
+    def transformer(self) -> DbtTransformer:
+        """The dbt project, ready to run."""
+        return DbtTransformer(project=self.settings.dbt_project_dir, home=self.home, ledger_export=self.ledger_export)
+
+    @cached_property
+    def suites(self) -> GxSuites:
+        """Great Expectations."""
+        return GxSuites(self.settings.expectations_dir, self.home)
+
+    @cached_property
+    def playbooks(self) -> PlaybookFiles:
+        """The playbooks folder."""
+        return PlaybookFiles(self.settings.playbooks_dir, catalogue=self.feature_catalogue)
+
+    @cached_property
+    def journeys(self) -> DuckJourneys:
+        """The rules of the tick."""
+        return DuckJourneys()
+
+    @cached_property
+    def mailer(self) -> SendGridMailer:
+        """SendGrid, or what stands in for it."""
+        if self.settings.sandbox:
+            url, key = self.settings.sendgrid_base_url, _SANDBOX_KEY.get_secret_value()
+        else:
+            url = self.settings.sendgrid_base_url
+            key = self.settings.sendgrid_api_key.get_secret_value() if self.settings.sendgrid_api_key else ""
+        return SendGridMailer(url, key, clock=self.clock)
+
+    @cached_property
+    def evidence(self) -> DuckEvidence:
+        """What snapshots prove."""
+        return DuckEvidence()
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """Signs and reads the recipients' links."""
+        return Tokens(self.keys.tokens)
+
+    @cached_property
+    def webhook_keys(self) -> tuple[PublicKey, ...]:
+        """Whom the event webhook believes."""
+        if self.settings.webhook_public_key:
+            return public_keys(self.settings.webhook_public_key)
+        if self.settings.sandbox:
+            from uptake.sandbox.fakegrid import webhook_public_key
+
+            return public_keys(webhook_public_key(self.home))
+        return ()
+
+    @cached_property
+    def git_sha(self) -> str:
+        """The commit this code runs at; `unknown` outside a checkout."""
+        done = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=self.settings.dbt_project_dir.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout.strip() or "unknown"
+
+    @property
+    def ledger_export(self) -> Path:
+        """The Parquet files that dbt reads outcomes from."""
+        return self.home / "ledger_export"
+
+    @property
+    def feature_catalogue(self) -> Path:
+        """The seed that names every feature."""
+        return self.settings.dbt_project_dir / "seeds" / "feature_catalog.csv"
+
+    @property
+    def owner(self) -> str:
+        """Who this process is, among all that decide and send."""
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    @property
+    def sandbox_key(self) -> str:
+        """The one API key that fakegrid takes."""
+        return _SANDBOX_KEY.get_secret_value()
+
+    # --- operations -------------------------------------------------------------------------------------
+
+    def refresh(self, *, as_of: datetime | None = None) -> _refresh.RefreshResult:
+        """Raw logs to a published snapshot, if the gate lets it pass."""
+        if as_of is None and self.settings.sandbox:
+            as_of = self.clock.now()
+        return _refresh.refresh(
+            self.transformer,
+            self.suites,
+            self.snapshots,
+            self.ledger,
+            source=self.settings.source,
+            raw=self.settings.raw_dir,
+            ledger_export=self.ledger_export,
+            as_of=as_of,
+            git_sha=self.git_sha,
+            clock=self.clock,
+        )
+
+    def check(self) -> list[str]:
+        """Return every problem of the playbooks folder."""
+        return [str(problem) for problem in _check.check(self.playbooks)]
+
+    def plan(self, name: str, *, now: datetime | None = None) -> _plan.PlanResult:
+        """Plan a playbook over the current snapshot."""
+        return _plan.plan(
+            self.playbooks,
+            self.journeys,
+            self.snapshots,
+            self.ledger,
+            name=name,
+            git_sha=self.git_sha,
+            now=now or self.clock.now(),
+        )
+
+    def approve(self, plan_id: str, *, by: str) -> datetime:
+        """Approve a plan's release; return when that expires."""
+        return _approve.approve(self.ledger, plan_id=plan_id, by=by, now=self.clock.now()).expires_at
+
+    def tick(self, *, now: datetime | None = None) -> TickReport:
+        """Fold what is known, decide for everybody, send what is due."""
+        mailer = self.mailer  # a missing key is said before anything is decided
+        folded = self.record_delivery()
+        decided = _tick.tick(
+            self.journeys,
+            self.snapshots,
+            self.ledger,
+            now=now or self.clock.now(),
+            git_sha=self.git_sha,
+            owner=self.owner,
+        )
+        sent = _send.send_due(
+            self.ledger,
+            mailer,
+            DuckMergeFields(),
+            RecipientLinks(self.tokens, self.settings.public_url),
+            self.snapshots,
+            clock=self.clock,
+            owner=self.owner,
+        )
+        return TickReport(folded=folded, decided=decided, sent=sent)
+
+    def record_delivery(self) -> _record_delivery.DeliveryResult:
+        """Fold the webhook bodies that are stored."""
+        return _record_delivery.record_delivery(self.ledger, SendGridEvents(self.keys.pseudonym), clock=self.clock)
+
+    def measure(self) -> list[PlaybookOutcome]:
+        """Return every playbook's outcome as of the current snapshot."""
+        return _measure.measure(self.evidence, self.snapshots, self.ledger)
+
+    def report(self, *, account_id: str | None = None) -> _report.Reports:
+        """Write the value report and one account's page."""
+        return _report.report(
+            self.evidence,
+            HtmlPages(),
+            self.snapshots,
+            self.ledger,
+            directory=self.home / "reports",
+            account_id=account_id,
+        )
+
+    def explain(self, contact_id: str, playbook: str | None = None) -> _explain.Explanation:
+        """Say why a contact did or did not get a mail."""
+        return _explain.explain(
+            self.journeys,
+            self.snapshots,
+            self.ledger,
+            contact_id=contact_id,
+            playbook=playbook,
+            now=self.clock.now(),
+        )
+
+    def control(
+        self, action: Literal["pause", "resume", "stop"], playbook: str | None, *, reason: str, by: str
+    ) -> None:
+        """Pause, resume or stop one playbook, or everything. Resuming everything unlocks sending, too."""
+        now = self.clock.now()
+        releases = self.ledger.releases
+        if playbook is None:
+            releases.control("all", "*", action, reason=reason, by=by, now=now)
+            if action == "resume":
+                releases.control("sending", "*", "resume", reason=reason, by=by, now=now)
+            return
+        if playbook not in self.playbooks.names() and releases.latest_plan(playbook) is None:
+            raise UsageError(f"no playbook {playbook!r}; expected one of {', '.join(self.playbooks.names())}")
+        releases.control("playbook", playbook, action, reason=reason, by=by, now=now)
+
+    def status(self) -> Status:
+        """Return how everything stands."""
+        read = self.ledger.read
+        return Status(
+            gate=self.ledger.gates.latest(),
+            playbooks=read("enrollments_by_playbook"),
+            sends=read("sends_by_playbook"),
+            held=read("stuck_sends"),
+            approvals=read("approvals"),
+            controls=read("controls")[:20],
+        )
+
+    def preview(self, name: str, *, stage: str | None = None, contact_id: str | None = None) -> PreviewedMail:
+        """Render one stage for one person as it would be sent."""
+        shown = _preview.preview(
+            self.playbooks,
+            self.journeys,
+            self.snapshots,
+            self.ledger,
+            name=name,
+            now=self.clock.now(),
+            stage_key=stage,
+            contact_id=contact_id,
+            limit=1,
+        )
+        if not shown.samples:
+            raise UsageError(f"nobody in snapshot {shown.snapshot.snapshot_id} could be shown {name}")
+        sample = shown.samples[0]
+        person = self.ledger.people.person(sample.contact_id) or {}
+        claimed = Claimed(
+            send_id="preview",
+            enrollment_id=0,
+            version_id=0,
+            playbook=name,
+            stage_key=shown.stage_key,
+            account_id=sample.account_id,
+            contact_id=sample.contact_id,
+            feature_key=sample.feature_key or "",
+            snapshot_id=shown.snapshot.snapshot_id,
+            address="",
+            given_name=person.get("given_name"),
+            full_name=person.get("full_name"),
+            locale=person.get("locale"),
+        )
+        fields = DuckMergeFields().values(shown.snapshot, shown.release, [claimed])["preview"]
+        compiled = compile_release(shown.release, shown.stage_key)
+        blocks = compiled.fill(fields, unsubscribe_url=f"{self.settings.public_url}/u/preview")
+        html, text = compiled.whole(blocks)
+        return PreviewedMail(
+            stage_key=shown.stage_key, contact_id=sample.contact_id, subject=blocks.subject, html=html, text=text
+        )
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for name in ("ledger", "mailer"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+
+def open_uptake(**overrides: Any) -> Uptake:
+    """Read the settings and return everything of that home. Raises SettingsError."""
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise SettingsError(f"UPTAKE_{name.removeprefix('UPTAKE_')}: {first['msg']}") from error
+    if settings.sandbox:
+        from uptake.sandbox.ports import sandbox_ports
+
+        ports = sandbox_ports(settings.home)
+        settings = settings.model_copy(
+            update={
+                "sendgrid_base_url": f"http://127.0.0.1:{ports.fakegrid}",
+                "public_url": f"http://127.0.0.1:{ports.public}",
+            }
+        )
+    return Uptake(settings)
+
+
+def lift_of_file(
+    file: Path,
+    *,
+    arm: str,
+    control: str,
+    outcome: str,
+    cluster: str | None,
+    covariate: str | None,
+    ratio_of: str | None,
+    allocation: str | None,
+) -> Lift:
+    """Estimate the lift of an experiment in a file. Raises UsageError."""
+    import duckdb
+
+    from uptake.adapters.lift_tea_tasting import estimate, read_file
+
+    if not file.is_file():
+        raise UsageError(f"{file} is not a file")
+    with duckdb.connect() as connection:
+        rows = read_file(file, connection)
+        shares = None
+        if allocation is not None:
+            if arm not in rows.columns:
+                raise UsageError(f"no column `{arm}`; found {', '.join(rows.columns)}")
+            names = sorted(str(name) for (name,) in rows.select(arm).distinct().fetchall() if name is not None)
+            try:
+                sizes = [float(size) for size in allocation.split(":")]
+            except ValueError:
+                sizes = []
+            if len(sizes) != len(names) or any(size <= 0 for size in sizes):
+                raise UsageError(
+                    f"allocation {allocation!r} does not fit the arms {', '.join(names)}; expected e.g. "
+                    + ":".join("1" for _ in names)
+                )
+            shares = dict(zip(names, sizes, strict=True))
+        return estimate(
+            rows,
+            arm=arm,
+            control=control,
+            outcome=outcome,
+            cluster=cluster,
+            covariate=covariate,
+            ratio_of=ratio_of,
+            allocation=shares,
+        )

@@ -1,0 +1,265 @@
+"""The command line: the same operations as the flows. Exit codes: 0 done, 1 refused or held, 2 wrong use."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+
+from uptake.errors import Refused, UptakeError, UsageError
+
+if TYPE_CHECKING:
+    from uptake.bootstrap import Uptake
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
+)
+
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
+Now = Annotated[datetime | None, typer.Option("--now", help="The moment to decide for (UTC); default: the clock")]
+By = Annotated[str, typer.Option("--by", help="Who says so; a claim, kept in the ledger")]
+
+
+def main() -> NoReturn:
+    """Run the command line; what a person did wrong or must know is one line, never a traceback."""
+    try:
+        app(standalone_mode=False)
+    except UptakeError as error:
+        _err.print(f"uptake: {error}")
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if not (show := getattr(error, "show", None)):
+            raise
+        show()  # click's own errors: a wrong option, a missing argument
+        sys.exit(2)
+    sys.exit(0)
+
+
+def _open(**overrides: Any) -> Uptake:
+    from uptake.bootstrap import open_uptake  # imports DuckDB, SQLAlchemy and more: `--help` stays quick without
+
+    return open_uptake(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "__dataclass_fields__"):
+        return asdict(value)
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    return str(value)
+
+
+def _show(result: Any, *, as_json: bool, markdown: Callable[[Any], str]) -> None:
+    if as_json:
+        _print_json(result.as_json() if hasattr(result, "as_json") else _plain(result))
+    else:
+        _out.print(Markdown(markdown(result)))
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+@app.command()
+def demo(
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove the last demo and start over")] = False,
+    home: Annotated[Path, typer.Option(help="Where the demo lives")] = Path("var/demo"),
+) -> None:
+    """Live through 45 virtual days of a simulated customer base and see what the mails were worth."""
+    from uptake.demo import demo as live
+
+    live(home=home, fresh=fresh, console=_out)
+
+
+@app.command()
+def refresh(
+    source: Annotated[str | None, typer.Option(help="Staging source: uptake, gharchive, ...")] = None,
+    raw: Annotated[Path | None, typer.Option(help="Folder of raw logs")] = None,
+    as_of: Annotated[datetime | None, typer.Option(help="The moment the marts describe (UTC)")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build the adoption marts from raw logs, validate them, publish a snapshot."""
+    from uptake.markdown import refresh_summary
+
+    result = _open(source=source, raw=raw).refresh(as_of=_utc(as_of))
+    _show(result, as_json=as_json, markdown=refresh_summary)
+    if result.gate == "held":
+        if not as_json:
+            _err.print("uptake: HELD, no snapshot was published and no mail will be sent: " + "; ".join(result.reasons))
+        raise typer.Exit(1)
+
+
+@app.command()
+def check() -> None:
+    """Check every playbook: keys, columns, features, texts, links. Runs nothing."""
+    uptake = _open()
+    problems = uptake.check()
+    for problem in problems:
+        _err.print(str(problem))
+    if problems:
+        raise Refused(f"{len(problems)} problem(s) in the playbooks")
+    _out.print(f"{len(uptake.playbooks.names())} playbooks are in order: {', '.join(uptake.playbooks.names())}")
+
+
+@app.command()
+def plan(playbook: str, now: Now = None, as_json: AsJson = False) -> None:
+    """Show who would enter a playbook now, in which arm, and what they would get. Mails nobody."""
+    from uptake.markdown import plan_summary
+
+    _show(_open().plan(playbook, now=_utc(now)), as_json=as_json, markdown=plan_summary)
+
+
+@app.command()
+def approve(plan_id: str, by: By) -> None:
+    """Approve the release of a plan: from now on ticks may take people in."""
+    expires_at = _open().approve(plan_id, by=by)
+    _out.print(f"Approved {plan_id} by {by}, until {expires_at:%Y-%m-%d}.")
+
+
+@app.command()
+def tick(now: Now = None, as_json: AsJson = False) -> None:
+    """Fold in delivery events, decide for everybody, send what is due. Safe to repeat."""
+    from uptake.markdown import tick_summary
+
+    _show(_open().tick(now=_utc(now)), as_json=as_json, markdown=tick_summary)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show the gate, every playbook, and what is held."""
+    from uptake.markdown import status_summary
+
+    _show(_open().status(), as_json=as_json, markdown=status_summary)
+
+
+@app.command()
+def preview(
+    playbook: str,
+    stage: Annotated[str | None, typer.Option(help="Stage key; default: the first e-mail")] = None,
+    contact: Annotated[str | None, typer.Option(help="Contact id; default: the first who would enter")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the HTML here")] = None,
+) -> None:
+    """Render one stage for one person, exactly as it would be sent. Sends nothing."""
+    mail = _open().preview(playbook, stage=stage, contact_id=contact)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(mail.html, encoding="utf-8")
+    _out.print(f"Subject: {mail.subject}\nTo:      contact {mail.contact_id}, stage {mail.stage_key}", markup=False)
+    _out.print()
+    _out.print(mail.text, markup=False)
+    if out is not None:
+        _out.print(f"\nHTML: {out}", markup=False)
+
+
+@app.command()
+def explain(contact_id: str, playbook: Annotated[str | None, typer.Argument()] = None, as_json: AsJson = False) -> None:
+    """Say why somebody did or did not get a mail."""
+    from uptake.markdown import explanation_summary
+
+    _show(_open().explain(contact_id, playbook), as_json=as_json, markdown=explanation_summary)
+
+
+@app.command()
+def pause(
+    by: By,
+    reason: Annotated[str, typer.Option(help="Why")],
+    playbook: Annotated[str | None, typer.Argument(help="One playbook; everything with --all")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Pause everything")] = False,
+) -> None:
+    """Stop new mail at once: one playbook, or everything. Goals and delivery events are still taken in."""
+    _control("pause", playbook, everything, reason=reason, by=by)
+
+
+@app.command()
+def resume(
+    by: By,
+    reason: Annotated[str, typer.Option(help="Why")],
+    playbook: Annotated[str | None, typer.Argument(help="One playbook; everything with --all")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Resume everything, a locked sending too")] = False,
+) -> None:
+    """Take a pause back."""
+    _control("resume", playbook, everything, reason=reason, by=by)
+
+
+def _control(action: Any, playbook: str | None, everything: bool, *, reason: str, by: str) -> None:
+    if (playbook is None) != everything:
+        raise UsageError(f"{action} one playbook by its name, or everything with --all")
+    _open().control(action, playbook, reason=reason, by=by)
+    _out.print(f"{action}d {playbook or 'everything'}", markup=False)
+
+
+@app.command()
+def report(account: Annotated[str | None, typer.Option(help="Account id")] = None, as_json: AsJson = False) -> None:
+    """Write the value report and the page of one account."""
+    written = _open().report(account_id=account)
+    if as_json:
+        _print_json(asdict(written))
+        return
+    _out.print(f"Value report:  {written.value_report}", markup=False)
+    if written.account_page:
+        _out.print(f"Account page:  {written.account_page}", markup=False)
+
+
+@app.command()
+def lift(
+    file: Path,
+    arm: Annotated[str, typer.Option(help="Column that names the arm")],
+    control: Annotated[str, typer.Option(help="The arm to compare with")],
+    outcome: Annotated[str, typer.Option(help="Numeric outcome column")],
+    cluster: Annotated[str | None, typer.Option(help="Column of the randomised unit, if rows are finer")] = None,
+    covariate: Annotated[str | None, typer.Option(help="Numeric column from before the draw")] = None,
+    ratio_of: Annotated[str | None, typer.Option(help="Divide by the sum of this column")] = None,
+    allocation: Annotated[
+        str | None, typer.Option(help="Intended sizes of the arms, A:B in alphabetical order")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate the lift of an experiment in a CSV or Parquet file."""
+    from uptake.bootstrap import lift_of_file
+    from uptake.markdown import lift_summary
+
+    result = lift_of_file(
+        file, arm=arm, control=control, outcome=outcome, cluster=cluster, covariate=covariate, ratio_of=ratio_of,
+        allocation=allocation,
+    )  # fmt: skip
+    if as_json:
+        document = asdict(result)
+        document["srm"] = {"pvalue": result.srm.pvalue, "alarm": result.srm.alarm}
+        _print_json(document)
+    else:
+        _out.print(Markdown(lift_summary(result)))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Where to listen")] = "127.0.0.1",
+    public_port: Annotated[int, typer.Option(help="Webhook, unsubscribe, preferences")] = 8025,
+    internal_port: Annotated[int, typer.Option(help="Reports, inbox, data docs; loopback only")] = 8026,
+) -> None:
+    """Serve the public pages and, on loopback, the internal ones; in a sandbox fakegrid too."""
+    from uptake.serving import serve_all
+
+    serve_all(_open(), host=host, public_port=public_port, internal_port=internal_port)

@@ -1,0 +1,64 @@
+"""`uptake serve`: the public pages, on loopback the internal ones, and in a sandbox fakegrid with its people."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+from rich.console import Console
+from starlette.applications import Starlette
+
+from uptake.bootstrap import Uptake
+from uptake.sandbox.serving import Serving
+from uptake.web_internal import create_internal_app
+from uptake.web_public import create_public_app
+
+_POLL_SECONDS = 1.0
+
+
+def serve_all(uptake: Uptake, *, host: str, public_port: int, internal_port: int) -> None:
+    """Serve until interrupted. Raises SettingsError when a port is taken."""
+    console = Console(highlight=False)
+    public = create_public_app(
+        uptake.ledger,
+        tokens=uptake.tokens,
+        clock=uptake.clock,
+        webhook_keys=uptake.webhook_keys,
+        topics=list(uptake.playbooks.workspace().topics),
+    )
+    internal = create_internal_app(uptake.home)
+    with ExitStack() as running:
+        if not uptake.settings.sandbox:
+            web = running.enter_context(Serving(public, host=host, port=public_port))
+            running.enter_context(Serving(internal, port=internal_port))
+            console.print(f"Public pages    {web.url}\nInternal pages  http://127.0.0.1:{internal_port}")
+            while True:
+                time.sleep(_POLL_SECONDS)
+        _serve_sandbox(uptake, running, public, internal, console)
+
+
+def _serve_sandbox(
+    uptake: Uptake, running: ExitStack, public: Starlette, internal: Starlette, console: Console
+) -> None:
+    """Serve fakegrid, too, and let its people react as the sandbox clock moves."""
+    from uptake.sandbox import SEED
+    from uptake.sandbox.base import simulate
+    from uptake.sandbox.catalogue import read_catalogue
+    from uptake.sandbox.fakegrid import EventPoster, create_fakegrid
+    from uptake.sandbox.people import SimulatedPeople
+    from uptake.sandbox.ports import sandbox_ports
+
+    ports = sandbox_ports(uptake.home)
+    fakegrid = create_fakegrid(uptake.home, clock=uptake.clock, api_key=uptake.sandbox_key)
+    running.enter_context(Serving(fakegrid, port=ports.fakegrid))
+    web = running.enter_context(Serving(public, port=ports.public))
+    pages = running.enter_context(Serving(internal, port=ports.internal))
+    console.print(
+        f"Public pages    {web.url}\nInternal pages  {pages.url}\nfakegrid        http://127.0.0.1:{ports.fakegrid}"
+    )
+    people = SimulatedPeople(simulate(SEED, read_catalogue(uptake.feature_catalogue)))
+    poster = EventPoster(uptake.home, f"{web.url}/webhooks/sendgrid", people)
+    running.callback(poster.close)
+    while True:
+        poster.post_due(uptake.clock.now())
+        time.sleep(_POLL_SECONDS)
