@@ -105,7 +105,8 @@ def stop(request, world):
         "topic": (lambda: suppress("product-training"), Reason.SUPPRESSED),
         "group": (
             lambda: sql(
-                "insert into suppressions (address_hash, topic, reason, source, topic_group, suppressed_at, recorded_at)"
+                "insert into suppressions"
+                " (address_hash, topic, reason, source, topic_group, suppressed_at, recorded_at)"
                 f" values ('{hashed('ann')}', 'group:7', 'unsubscribed', 't', 7, '2026-01-01', '2026-01-01')"
             ),
             Reason.SUPPRESSED,

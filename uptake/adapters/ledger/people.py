@@ -38,7 +38,7 @@ class SqlPeople:
         """
         if people.num_rows == 0:
             return 0
-        loaded = self._hashed(people).sort_by("contact_id")
+        loaded = _first_of_each(self._hashed(people)).sort_by("contact_id")
         with self._store.write() as connection:
             staged = stage(connection, "people", loaded)
             count = _upsert(connection, staged, now)
@@ -86,6 +86,13 @@ class SqlPeople:
         with self._store.read() as connection:
             row = connection.execute(sa.select(*columns).where(people.c.contact_id == contact_id)).one_or_none()
         return None if row is None else dict(row._mapping)
+
+
+def _first_of_each(loaded: pa.Table) -> pa.Table:
+    """A contact named twice is one contact: PostgreSQL refuses to upsert a row twice, SQLite would count it twice."""
+    kept = [(name, "first") for name in loaded.column_names if name != "contact_id"]
+    grouped = loaded.group_by(["contact_id"], use_threads=False).aggregate(kept)
+    return grouped.select(["contact_id", *(f"{name}_first" for name, _ in kept)]).rename_columns(loaded.column_names)
 
 
 def _is_erased(staged: sa.Table) -> sa.ColumnElement[bool]:

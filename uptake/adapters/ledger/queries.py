@@ -24,7 +24,9 @@ def queries() -> Mapping[str, str]:
     """Return all named queries."""
     text = files("uptake.adapters.ledger").joinpath("queries.sql").read_text(encoding="utf-8")
     _, *parts = _HEADER.split(text)
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    found = dict(zip(parts[::2], parts[1::2], strict=True))
+    assert len(found) == len(parts) // 2, "a query name is used twice"
+    return found
 
 
 def run_query(connection: sa.Connection, name: str, params: Mapping[str, object]) -> list[Mapping[str, Any]]:

@@ -165,7 +165,7 @@ order by playbook
 
 -- gate_of_snapshot --
 -- The newest gate row of one snapshot.
-select gate_id, status, checks, checked_at
+select gate_id, status, reasons, checks, checked_at, overridden_by, override_reason
 from snapshot_gates
 where snapshot_id = :snapshot_id
 order by gate_id desc

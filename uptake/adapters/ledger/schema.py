@@ -151,6 +151,8 @@ snapshot_gates = sa.Table(
     _text("checks"),  # JSON list
     _time("as_of", null=True),
     _time("checked_at"),
+    _text("overridden_by", null=True),  # who let a held snapshot pass, and why
+    _text("override_reason", null=True),
     sa.Index(None, "snapshot_id", "gate_id"),
 )
 

@@ -112,6 +112,10 @@ class SqlSends:
                 )
             )
 
+    def sandboxed(self, send_ids: Sequence[str], *, now: datetime, owner: str | None = None) -> None:
+        """Validated by the service in sandbox mode, sent to nobody. With `owner`, another worker's are left alone."""
+        self._move(send_ids, SendStatus.SANDBOXED, _IS_SENDING, owner=owner, now=now, detail="")
+
     def unknown(self, send_ids: Sequence[str], *, detail: str, now: datetime, owner: str | None = None) -> None:
         """Nobody knows whether these were accepted. With `owner`, another worker's are left alone."""
         self._move(send_ids, SendStatus.UNKNOWN, _IS_SENDING, owner=owner, now=now, detail=detail)

@@ -127,6 +127,8 @@ def upgrade() -> None:
         sa.Column("checks", sa.Text(), nullable=False),
         sa.Column("as_of", sa.DateTime(), nullable=True),
         sa.Column("checked_at", sa.DateTime(), nullable=False),
+        sa.Column("overridden_by", sa.Text(), nullable=True),
+        sa.Column("override_reason", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("gate_id", name=op.f("pk_snapshot_gates")),
     )
     op.create_index(

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta, timezone
+
+import pytest
+
+from uptake.domain.eligibility import Reason
+from uptake.domain.sends import DeliveryEvent, DeliveryEventType
+
+ANN, BOB = ("ann", "a1"), ("bob", "a1")
+MINUTE = timedelta(minutes=1)
+Type = DeliveryEventType
+
+
+def event(world, kind: Type, send_id: str | None, *, minutes=1, contact_id="ann", detail="", reason="", group=None):
+    address = f"{contact_id}@example.invalid"
+    occurred_at = world.now + minutes * MINUTE
+    return DeliveryEvent(
+        event_key=f"{send_id or address}:{kind}:{detail}:{occurred_at}",
+        event=kind,
+        kind=detail,
+        occurred_at=occurred_at,
+        send_id=send_id,
+        sg_message_id="msg.filter-1" if send_id else None,
+        address=address,
+        url="",
+        reason=reason,
+        topic_group=group,
+    )
+
+
+def fold(world, *events: DeliveryEvent) -> int:
+    delivery = world.ledger.delivery
+    delivery.store(b"[]", now=world.now)
+    (batch,) = delivery.unfolded(10)
+    return delivery.fold(batch, events, unreadable=0, now=world.now)
+
+
+@pytest.fixture
+def sent(world):
+    """A mail to ann, accepted."""
+    (send_id,) = world.planned(ANN)
+    world.claim()
+    assert world.intend([send_id]) == {}
+    world.ledger.sends.accepted([send_id], message_id="msg", now=world.now)
+    return send_id
+
+
+def row(world, send_id):
+    (found,) = world.ledger.read("send", send_id=send_id)
+    return found
+
+
+def test_a_body_is_kept_as_it_came_until_it_is_folded(world):
+    body = b'[{"caf\xc3\xa9": 1}]\r\n'
+    batch_id = world.ledger.delivery.store(body, now=world.now)
+    (batch,) = world.ledger.delivery.unfolded(10)
+    assert (batch.batch_id, batch.body, batch.received_at) == (batch_id, body, world.now)
+    assert world.ledger.delivery.fold(batch, [], unreadable=1, now=world.now) == 0
+    assert world.ledger.delivery.unfolded(10) == []
+
+
+def test_an_event_counts_once_however_often_it_comes(world, sent):
+    delivered = event(world, Type.DELIVERED, sent)
+    assert fold(world, delivered, delivered) == 1
+    assert fold(world, delivered) == 0
+    assert row(world, sent)["status"] == "delivered"
+    assert row(world, sent)["delivered_at"] == world.now + MINUTE
+
+
+def test_order_does_not_matter(make_world):
+    kinds = [(Type.PROCESSED, 1), (Type.DELIVERED, 2), (Type.BOUNCE, 4)]
+    seen = []
+    for number, order in enumerate(itertools.permutations(kinds)):
+        world = make_world(name=f"p{number}")
+        contact = (f"c{number}", f"a{number}")
+        (send_id,) = world.planned(contact)
+        world.claim()
+        assert world.intend([send_id]) == {}
+        world.ledger.sends.unknown([send_id], detail="time-out", now=world.now)
+        for kind, minutes in order:
+            fold(world, event(world, kind, send_id, minutes=minutes, contact_id=contact[0], detail="blocked"))
+        found = row(world, send_id)
+        seen.append((found["status"], found["accepted_at"], found["delivered_at"], found["message_id"]))
+    assert set(seen) == {("bounced", world.now + MINUTE, world.now + 2 * MINUTE, "msg")}
+
+
+@pytest.mark.parametrize("guess", ["unknown", "failed"])
+def test_an_event_proves_acceptance_against_our_guess(world, guess):
+    (send_id,) = world.planned(ANN)
+    world.claim()
+    world.intend([send_id])
+    getattr(world.ledger.sends, guess)([send_id], detail="x", now=world.now)
+    fold(world, event(world, Type.PROCESSED, send_id))
+    found = row(world, send_id)
+    assert (found["status"], found["accepted_at"], found["message_id"]) == ("accepted", world.now + MINUTE, "msg")
+
+
+def test_a_second_resolution_clock_accepts_nothing_before_it_was_sent(world):
+    world.now += timedelta(microseconds=700_000)
+    (send_id,) = world.planned(ANN)
+    world.claim()
+    world.intend([send_id])
+    truncated = event(world, Type.PROCESSED, send_id, minutes=0)
+    fold(world, DeliveryEvent(**{**truncated.__dict__, "occurred_at": world.now.replace(microsecond=0)}))
+    assert row(world, send_id)["accepted_at"] == world.now
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail", "reason", "stops"),
+    [
+        (Type.BOUNCE, "bounce", "550", True),
+        (Type.BOUNCE, "blocked", "421", False),
+        (Type.SPAM_REPORT, "", "", True),
+        (Type.UNSUBSCRIBE, "", "", True),
+        (Type.DROPPED, "", "Bounced Address", True),
+        (Type.DROPPED, "", "Something else", False),
+        (Type.OPEN, "", "", False),
+    ],
+)
+def test_events_suppress_the_address(world, sent, kind, detail, reason, stops):
+    world.record(("ann", "how", "send"))
+    fold(world, event(world, kind, sent, detail=detail, reason=reason))
+    world.claim()
+    how = world.send_of("ann", "how")
+    assert world.intend([how]) == ({how: Reason.SUPPRESSED} if stops else {})
+
+
+def test_a_bounce_without_ids_suppresses_by_address_in_any_writing(world, sent):
+    world.record(("ann", "how", "send"))
+    late = event(world, Type.BOUNCE, None, detail="bounce")
+    fold(world, DeliveryEvent(**{**late.__dict__, "address": " ANN@Example.INVALID "}))
+    world.claim()
+    how = world.send_of("ann", "how")
+    assert world.intend([how]) == {how: Reason.SUPPRESSED}
+
+
+def test_a_group_unsubscribe_stops_its_topic_until_it_is_taken_back(world, sent):
+    def topics():
+        return world.ledger.enrollments.tables(now=world.now)["suppressions"]["topic"].to_pylist()
+
+    fold(world, event(world, Type.GROUP_UNSUBSCRIBE, sent, minutes=5, group=7))
+    assert topics() == ["product-training"]
+    fold(world, event(world, Type.GROUP_RESUBSCRIBE, sent, minutes=4, group=7))
+    assert topics() == ["product-training"], "an older answer that comes late changes nothing"
+    fold(world, event(world, Type.GROUP_RESUBSCRIBE, sent, minutes=6, group=7))
+    assert topics() == []
+    fold(world, event(world, Type.GROUP_UNSUBSCRIBE, sent, minutes=9, group=99))
+    assert topics() == ["group:99"]
+
+
+def test_the_order_of_unsubscribe_and_resubscribe_does_not_matter(make_world):
+    for number, order in enumerate([(1, 2, 3), (3, 2, 1), (2, 3, 1)]):
+        world = make_world(name=f"p{number}")
+        (send_id,) = world.planned((f"c{number}", f"a{number}"))
+        kinds = {1: Type.GROUP_UNSUBSCRIBE, 2: Type.GROUP_RESUBSCRIBE, 3: Type.GROUP_UNSUBSCRIBE}
+        for minutes in order:
+            fold(world, event(world, kinds[minutes], send_id, minutes=minutes, contact_id=f"c{number}", group=7))
+        world.ledger.releases.control("sending", "", "resume", reason="t", by="t", now=world.now)
+        world.claim()
+        assert row(world, send_id)["status"] in ("delivered",)
+        assert world.ledger.enrollments.tables(now=world.now)["suppressions"].num_rows == number + 1
+
+
+def test_addresses_are_not_kept_with_events(world, sent):
+    said = "550 5.1.1 <ann@example.invalid>: no such user"
+    fold(world, event(world, Type.BOUNCE, sent, detail="bounce", reason=said))
+    with world.ledger._store.read() as connection:
+        rows = connection.exec_driver_sql("select * from delivery_events").all()
+    assert len(rows) == 1
+    assert "ann@" not in str(rows)
+    assert "no such user" in str(rows)
+
+
+def test_an_event_for_a_send_never_claimed_locks_sending(world):
+    (send_id,) = world.planned(ANN)
+    fold(world, event(world, Type.DELIVERED, send_id))
+    assert row(world, send_id)["status"] == "delivered", "and is believed"
+    assert "restored" in (world.ledger.releases.controls().sending_locked or "")
+    world.record(("ann", "how", "send"))
+    assert world.claim() == []
+
+
+def test_an_event_for_an_unknown_send_locks_sending_and_is_kept(world, sent):
+    assert fold(world, event(world, Type.DELIVERED, "f" * 32)) == 1
+    assert world.ledger.releases.controls().sending_locked is not None
+
+
+def test_events_of_our_own_sends_lock_nothing(world, sent):
+    fold(world, event(world, Type.DELIVERED, sent))
+    assert world.ledger.releases.controls().sending_locked is None
+
+
+def test_the_ledger_keeps_moments_as_utc(world):
+    paris = world.now.astimezone(timezone(timedelta(hours=1)))
+    world.ledger.delivery.store(b"x", now=paris)
+    (batch,) = world.ledger.delivery.unfolded(1)
+    assert batch.received_at == world.now
+    assert batch.received_at.utcoffset() == timedelta(0)
+    with pytest.raises(Exception, match="no time zone"):
+        world.ledger.delivery.store(b"x", now=world.now.replace(tzinfo=None))

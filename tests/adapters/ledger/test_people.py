@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from uptake.domain.sends import SuppressionReason
+
+ANN, BOB = ("ann", "a1"), ("bob", "a1")
+
+
+def people(*rows, **kinds):
+    names = ["contact_id", "account_id", "address", "given_name", "full_name", "role", "time_zone", "locale"]
+    names += ["consent_basis", "consent_at"]
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names])
+    return pa.Table.from_pylist([{**dict.fromkeys(names), **row} for row in rows], schema=schema)
+
+
+ROW = {"contact_id": "ann", "account_id": "a1", "address": "ann@example.invalid", "given_name": "Ann"}
+
+
+def test_a_load_counts_what_is_new_or_changed(world):
+    assert world.load(ANN, BOB) == 2
+    assert world.load(ANN, BOB) == 0
+    assert world.ledger.people.load(people({**ROW, "given_name": "Anna"}), now=world.now) == 1
+    person = world.ledger.people.person("ann")
+    assert person["given_name"] == "Anna"
+    assert person["address"] == "ann@example.invalid"
+    assert "address_hash" not in person
+    assert world.ledger.people.person("nobody") is None
+    assert world.ledger.people.address_hash_of("nobody") is None
+
+
+def test_a_contact_named_twice_is_loaded_once(world):
+    twice = people(ROW, {**ROW, "given_name": "Anna"})
+    assert world.ledger.people.load(twice, now=world.now) == 1
+    assert world.ledger.people.load(twice, now=world.now) == 0
+
+
+def test_an_empty_load_changes_nothing(world):
+    assert world.ledger.people.load(people(), now=world.now) == 0
+
+
+def test_a_load_without_optional_columns_or_addresses(world):
+    table = pa.table({"contact_id": ["x", "y"], "account_id": ["a", "a"], "address": ["", None]})
+    assert world.ledger.people.load(table, now=world.now) == 2
+    assert world.ledger.people.person("x")["address"] is None
+    tables = world.ledger.enrollments.tables(now=world.now)
+    assert tables["people"]["has_address"].to_pylist() == [False, False]
+    assert tables["people"]["address_hash"].to_pylist() == [None, None]
+
+
+def erase(world, contact_id="ann"):
+    with world.ledger._store.write() as connection:
+        connection.execute(
+            sa.text(
+                "insert into erasures (address_hash, requested_by, requested_at)"
+                " select address_hash, 'Grace', '2026-01-01' from people where contact_id = :contact_id"
+            ),
+            {"contact_id": contact_id},
+        )
+        blank = "address = null, given_name = null, full_name = null, erased_at = '2026-01-01'"
+        connection.execute(sa.text(f"update people set {blank} where contact_id = :c"), {"c": contact_id})
+
+
+def test_who_was_erased_stays_erased(world):
+    world.load(ANN)
+    erase(world)
+    assert world.load(ANN, consent="opt_in") == 0
+    assert world.ledger.people.person("ann")["address"] is None
+    assert world.ledger.enrollments.tables(now=world.now)["consents"].num_rows == 0
+
+
+def test_an_erased_address_stays_erased_under_another_contact(world):
+    world.load(ANN)
+    erase(world)
+    world.ledger.people.load(people({**ROW, "contact_id": "ann2", "address": "Ann@Example.invalid"}), now=world.now)
+    person = world.ledger.people.person("ann2")
+    assert (person["address"], person["given_name"]) == (None, None)
+    rows = {row["contact_id"]: row for row in world.ledger.enrollments.tables(now=world.now)["people"].to_pylist()}
+    assert rows["ann2"]["erased"] is True
+
+
+def consents(world):
+    return world.ledger.enrollments.tables(now=world.now)["consents"].to_pylist()
+
+
+def test_consents_come_with_the_load_and_are_recorded_once(world):
+    given = world.now - timedelta(days=30)
+    row = {**ROW, "consent_basis": "opt_in", "consent_at": given.replace(tzinfo=None)}
+    for _ in range(2):
+        world.ledger.people.load(people(row, consent_at=pa.timestamp("us")), now=world.now)
+    assert [one["basis"] for one in consents(world)] == ["opt_in"]
+    aware = {**row, "consent_at": given}
+    world.ledger.people.load(people(aware, consent_at=pa.timestamp("us", "UTC")), now=world.now)
+    with world.ledger._store.read() as connection:
+        (found,) = connection.exec_driver_sql("select given_at from consents").scalars().all()
+    assert str(found)[:10] == str(given)[:10]
+
+
+def test_no_basis_is_no_consent(world):
+    rows = [{**ROW, "contact_id": str(basis), "consent_basis": basis} for basis in (None, "", "none")]
+    world.ledger.people.load(people(*rows), now=world.now)
+    assert consents(world) == []
+
+
+def test_a_consent_that_ended_is_not_shown(world):
+    world.load(ANN, consent="opt_in")
+    with world.ledger._store.write() as connection:
+        connection.execute(sa.text("update consents set expires_at = '2026-03-03 09:00:00.000000'"))
+    assert consents(world) == []
+
+
+def test_a_suppression_holds_for_every_later_address_check(world):
+    world.load(ANN)
+    hashed = world.ledger.people.address_hash_of("ann")
+    for _ in range(2):
+        world.ledger.people.suppress(
+            hashed, reason=SuppressionReason.UNSUBSCRIBED, topic=None, source="page", now=world.now
+        )
+    rows = world.ledger.enrollments.tables(now=world.now)["suppressions"].to_pylist()
+    assert rows == [{"address_hash": hashed, "topic": None}]
+    (row,) = world.ledger.read("contact_suppressions", contact_id="ann")
+    assert (row["reason"], row["source"], row["suppressed_at"]) == ("unsubscribed", "page", world.now)
+
+
+def test_an_answer_is_kept(world):
+    world.ledger.people.prefer("ann", kind="feature", value="already do this", now=world.now)
+    rows = world.ledger.read("contact_preferences", contact_id="ann")
+    assert rows == [{"kind": "feature", "value": "already do this", "given_at": world.now}]
