@@ -29,7 +29,7 @@ class _Room:
     name: str
     text: str
     folder: Path
-    made_by: str
+    command: str  # what fills the folder
     sign: str = "**/*.html"  # what lies in the folder once there is something to see
 
     @property
@@ -75,10 +75,12 @@ def create_internal_app(home: Path, *, inbox: ASGIApp | None = None) -> Starlett
         assert isinstance(raised, HTTPException)
         room = next((room for room in rooms if request.url.path.startswith(room.path)), None)
         if room is not None and not room.is_there:
-            title, text = f"No {room.name} yet", room.made_by
+            title, command = f"No {room.name} yet", room.command
         else:
-            title, text = "Not found", "There is nothing at this address."
-        return page("absent.html.j2", room.path if room else "", status=raised.status_code, title=title, text=text)
+            title, command = "Not found", None
+        return page(
+            "absent.html.j2", room.path if room else "", status=raised.status_code, title=title, command=command
+        )
 
     routes: list[BaseRoute] = [Route("/", index), Route("/reports/", report_list)]
     for room in rooms:
@@ -97,14 +99,14 @@ def _rooms(home: Path) -> list[_Room]:
             name="Reports",
             text="What the work was worth: the value report, and a page for each account.",
             folder=home / "reports",
-            made_by="`uptake report` writes them.",
+            command="uptake report",
         ),
         _Room(
             path="/inbox/",
             name="Inbox",
             text="Every mail the simulated people were sent, as they see it, and what they did with it.",
             folder=home / "fakegrid",
-            made_by="The first tick that sends fills it.",
+            command="make demo",
             sign="accepted.jsonl",
         ),
         _Room(
@@ -112,14 +114,14 @@ def _rooms(home: Path) -> list[_Room]:
             name="Data docs",
             text="Which expectations the data met before anything was sent.",
             folder=home / "data_docs",
-            made_by="`uptake refresh` writes them.",
+            command="uptake refresh",
         ),
         _Room(
             path="/dbt-docs/",
             name="dbt docs",
             text="Every model and column, where it comes from and what it means.",
             folder=home / "dbt_docs",
-            made_by="`dbt docs generate --static` makes them; copy the page to HOME/dbt_docs/index.html.",
+            command="dbt docs generate --static --target-path $UPTAKE_HOME/dbt_docs",
         ),
     ]
 

@@ -349,7 +349,7 @@ def test_one_click_is_retried_while_nobody_answers_and_given_up_when_refused(
     receiver.status = 404
     assert here.post_after(HOUR) == 1
     assert here.post_after(HOUR) == 0
-    assert json.loads(posted_path(tmp_path).read_text())["status"] == 404
+    assert json.loads(posted_path(tmp_path).read_text())["outcome"] == "refused with 404"
 
 
 def test_nobody_outside_this_machine_is_ever_called(world: MakeWorld, receiver: Receiver, tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ PAGE_SIZE = 50
 
 # The frame's own rules, stricter than the page around it: a mail may be looked at and do nothing. Its links are dead.
 _FRAME_HEAD = (
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
     "<style>a{pointer-events:none}</style>"
 )
 _DOCTYPE = re.compile(r"\s*<!doctype[^>]*>", re.IGNORECASE)
@@ -103,7 +104,7 @@ class Inbox:
         self._request = lru_cache(maxsize=64)(self._read_request)
 
     def search(self, query: str = "", *, offset: int = 0, limit: int = PAGE_SIZE) -> tuple[list[InboxMail], int]:
-        """Return one page of mails whose recipient or subject contains `query`, latest first, and how many there are."""
+        """Return one page of the mails with `query` in recipient or subject, latest first, and how many there are."""
         lines = self._read()
         words = query.casefold().strip()
         found = [
@@ -213,8 +214,9 @@ def _step(event: Mapping[str, Any]) -> Step:
     details = [str(event[name]) for name in ("url", "reason") if event.get(name)]
     if event.get("type") == "blocked":
         label = "blocked for now"
-    if event.get("status", 200) >= 300:
-        details.append(f"not taken: {event['status']}")
+    if event.get("outcome", "done") != "done":
+        label, tone = "tried to unsubscribe", "bad"
+        details.append(event["outcome"])
     return Step(
         label=label, tone=tone, at=datetime.fromisoformat(event["at"]).astimezone(UTC), detail=", ".join(details)
     )

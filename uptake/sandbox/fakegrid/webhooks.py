@@ -205,23 +205,26 @@ class EventPoster:
         performed = 0
         for _ in range(len(self._actions)):
             due = self._actions.popleft()
-            status = self._one_click(due.line)
-            if status == 0 or status >= 500:
+            outcome = self._one_click(due.line)
+            if outcome is None:
                 self._actions.append(due)
                 continue
-            self._remember([due], status=status, at=now)
+            self._remember([due], outcome=outcome, at=now)
             performed += 1
         return performed
 
-    def _one_click(self, line: Mapping[str, Any]) -> int:
-        """Unsubscribe as a mail client does (RFC 8058); return the HTTP status, 0 for no answer, 1 for no address."""
+    def _one_click(self, line: Mapping[str, Any]) -> str | None:
+        """Unsubscribe as a mail client does (RFC 8058); return what came of it, None to try again."""
         if not line["unsubscribe_url"]:
-            return 1
+            return "the mail offers no one-click unsubscribe"
         url = _loopback(line["unsubscribe_url"], "the unsubscribe address of a sandbox mail")
         try:
-            return self._client.post(url, data={"List-Unsubscribe": "One-Click"}).status_code
+            answer = self._client.post(url, data={"List-Unsubscribe": "One-Click"})
         except httpx.HTTPError:
-            return 0
+            return None
+        if answer.is_server_error:
+            return None
+        return "done" if answer.is_success else f"refused with {answer.status_code}"
 
     def _remember(self, batch: Iterable[_Due], **more: Any) -> None:
         lines = [_posted_line(due, more) for due in batch]
