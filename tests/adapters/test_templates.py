@@ -145,6 +145,16 @@ def test_what_is_shared_holds_nothing_of_a_person():
     assert not re.search(r"\[\[|\{\{", compiled.html + compiled.text)
 
 
+def test_what_is_the_same_for_all_is_shared():
+    text = StageText(subject="News", preheader="Read & learn", body="Hello *you*")
+    compiled = compile_release(a_release(text), "why")
+    blocks = compiled.fill(some_fields(), unsubscribe_url=URL)
+    assert "Read &amp; learn" in compiled.html
+    assert "<em>you</em>" in compiled.html
+    assert compiled.text.startswith("Hello you\n")
+    assert not any("body" in tag or "preheader" in tag for tag in blocks.substitutions)
+
+
 def test_tags_cannot_be_guessed():
     tags = [
         set(compile_release(a_release(TEXT.model_copy(update={"preheader": str(n)})), "why")._tagged) for n in range(2)

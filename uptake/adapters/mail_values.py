@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import date
+from functools import lru_cache
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from uptake.errors import UptakeError
@@ -78,7 +79,11 @@ def is_address(value: str | None) -> bool:
 
 def link(value: object, hosts: Iterable[str]) -> str:
     """Return a link that may stand in a mail: https, to an allowed host. Raises ValueMissing."""
-    text = "" if value is None else str(value).strip()
+    return _link("" if value is None else str(value).strip(), tuple(hosts))
+
+
+@lru_cache(maxsize=4096)  # a whole audience is sent the same few guides
+def _link(text: str, hosts: tuple[str, ...]) -> str:
     if not text or _CONTROLS.search(text) or _NOT_IN_URLS.search(text):
         raise ValueMissing("a link is empty or holds characters that no link may hold")
     try:

@@ -116,18 +116,19 @@ def fields_of(text: StageText) -> set[tuple[str, str]]:
 def _compile(layout: str, text: StageText, hosts: tuple[str, ...], postal_address: str) -> CompiledMail:
     for_html, for_text = _environment(html=True, hosts=hosts), _environment(html=False, hosts=hosts)
     body = compile_markdown(text.body, environment=for_text, hosts=hosts)
-    subject = _filler(for_text, text.subject)
+    subject, preheader = _filler(for_text, text.subject), _filler(for_text, text.preheader)
+    why = _filler(for_text, _WHY)
+    html_body, text_body = _filler(for_html, body.html), _filler(for_text, body.text)
     in_html: dict[str, Callable[[Fields, str, str], str]] = {
         "subject": lambda _fields, subject, _url: str(escape(subject)),
-        "preheader": _block(_filler(for_html, text.preheader)),
-        "body": _block(_filler(for_html, body.html)),
-        "why": _block(_filler(for_html, _WHY)),
+        "preheader": lambda fields, _subject, _url: str(escape(preheader(fields))),
+        "body": lambda fields, _subject, _url: html_body(fields),
+        "why": lambda fields, _subject, _url: str(escape(why(fields))),
         "unsubscribe_url": lambda _fields, _subject, url: str(escape(url)),
     }
-    text_body = _filler(for_text, body.text)
     in_text: dict[str, Callable[[Fields, str, str], str]] = {
         "body": lambda fields, _subject, _url: _BLANK_LINES.sub("\n\n", text_body(fields)).strip(),
-        "why": _block(_filler(for_text, _WHY)),
+        "why": lambda fields, _subject, _url: why(fields),
         "unsubscribe_url": lambda _fields, _subject, url: url,
     }
     nonce = secrets.token_hex(12)
@@ -140,7 +141,18 @@ def _compile(layout: str, text: StageText, hosts: tuple[str, ...], postal_addres
     )
     tagged = {tags[f"h_{place}"]: block for place, block in in_html.items() if tags[f"h_{place}"] in html}
     tagged |= {tags[f"t_{place}"]: block for place, block in in_text.items()}
-    return CompiledMail(html=html, text=shared_text, _subject=subject, _tagged=tagged)
+    sources = {"h_preheader": text.preheader, "h_body": body.html, "t_body": body.text}
+    same_for_all = {
+        tags[place]: tagged.pop(tags[place])({}, "", "")
+        for place, source in sources.items()
+        if tags[place] in tagged and not meta.find_undeclared_variables(_parse(for_text, source))
+    }
+    return CompiledMail(
+        html=_replace(html, same_for_all),
+        text=_replace(shared_text, same_for_all),
+        _subject=subject,
+        _tagged=tagged,
+    )
 
 
 def _layout(layout: str, tags: Mapping[str, str], postal_address: str) -> str:
@@ -226,10 +238,8 @@ def _filler(environment: ImmutableSandboxedEnvironment, source: str) -> Callable
     return fill
 
 
-def _block(fill: Callable[[Fields], str]) -> Callable[[Fields, str, str], str]:
-    return lambda fields, _subject, _url: fill(fields)
-
-
 def _replace(shared: str, substitutions: Mapping[str, str]) -> str:
+    if not substitutions:
+        return shared
     tags = re.compile("|".join(re.escape(tag) for tag in substitutions))
     return tags.sub(lambda match: substitutions[match[0]], shared)
