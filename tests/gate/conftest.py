@@ -1,3 +1,4 @@
+# ruff: noqa: DTZ001  # timestamps in marts are naive UTC
 """A small, healthy warehouse for the gate to look at, and ways to spoil it."""
 
 from __future__ import annotations
@@ -49,11 +50,7 @@ def standing(days: set[date]) -> Row:
     """The columns that tell how far somebody has come with a feature."""
     recent = [day for day in days if day > TODAY - timedelta(days=28)]
     adopted_on = next(
-        (
-            day
-            for day in sorted(days)
-            if sum(day - timedelta(days=28) < other <= day for other in days) >= ADOPTED_DAYS
-        ),
+        (day for day in sorted(days) if sum(day - timedelta(days=28) < other <= day for other in days) >= ADOPTED_DAYS),
         None,
     )
     state = "adopted" if len(recent) >= ADOPTED_DAYS else "lapsed" if adopted_on else "tried" if days else "never"

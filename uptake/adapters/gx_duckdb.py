@@ -62,7 +62,9 @@ class ReadOnlyDuckDB(DefaultDialect):
 
     def get_schema_names(self, connection: Connection, **kw: Any) -> list[str]:
         """Return the schemas of the file."""
-        rows = connection.exec_driver_sql("select distinct schema_name from duckdb_schemas() where not internal")
+        rows = connection.exec_driver_sql(
+            "select distinct schema_name from duckdb_schemas() where database_name = current_database()"
+        )
         return [row[0] for row in rows]
 
     def get_table_names(self, connection: Connection, schema: str | None = None, **kw: Any) -> list[str]:

@@ -105,8 +105,8 @@ class GxSuites:
         whole = f"gate:suite:{mart}"
         path = self._expectations_dir / f"{mart}.json"
         try:
-            suite = _read_suite(path, mart)
-            expected = Counter(_name(mart, expectation.configuration) for expectation in suite.expectations)
+            suite, rules = _read_suite(path, mart)
+            expected = Counter(rules)
             repeated = [name for name, count in expected.items() if count > 1]
             if repeated:
                 raise ValueError(f"{path.name} holds {repeated[0]} twice; give each rule its own meta.rule")
@@ -139,7 +139,6 @@ class NoExpectations(Exception):
 
 def _warehouse_checks(build: Build, history: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
     """Compare the candidate marts with their contract, with the snapshot before, and with as_of."""
-    before = min(history, key=lambda manifest: abs(_moment(manifest) - build.as_of), default=None)
     try:
         warehouse = duckdb.connect(str(build.warehouse), read_only=True)
     except duckdb.Error as error:
@@ -149,7 +148,7 @@ def _warehouse_checks(build: Build, history: Sequence[Mapping[str, Any]]) -> Ite
     with warehouse:
         for mart, schema in MARTS.items():
             yield _decided(f"gate:columns:{mart}", lambda mart=mart, schema=schema: _columns(warehouse, mart, schema))
-            yield _decided(f"gate:rows:{mart}", lambda mart=mart: _volume(warehouse, mart, before))
+            yield _decided(f"gate:rows:{mart}", lambda mart=mart: _volume(warehouse, mart, build.as_of, history))
         yield _decided("gate:freshness", lambda: _freshness(warehouse, build.as_of))
 
 
@@ -180,8 +179,11 @@ def _columns(warehouse: duckdb.DuckDBPyConnection, mart: str, schema: pa.Schema)
     return "passed", ""
 
 
-def _volume(warehouse: duckdb.DuckDBPyConnection, mart: str, before: Mapping[str, Any] | None) -> tuple[Status, str]:
+def _volume(
+    warehouse: duckdb.DuckDBPyConnection, mart: str, as_of: datetime, history: Sequence[Mapping[str, Any]]
+) -> tuple[Status, str]:
     """Compare the number of rows with the snapshot nearest in time."""
+    before = min(history, key=lambda manifest: abs(_moment(manifest) - as_of), default=None)
     (now,) = warehouse.execute(f"select count(*) from marts.{mart}").fetchone() or (0,)  # noqa: S608
     if before is None or mart not in before["row_counts"]:
         return "baseline", f"{now} rows, no earlier snapshot"
@@ -267,30 +269,44 @@ def _gx_warehouse(path: Path) -> Iterator[Any]:
         source.get_engine().dispose()
 
 
-def _read_suite(path: Path, mart: str) -> Any:
-    """Read one suite in GX's own format. Raises what is wrong with it."""
+def _read_suite(path: Path, mart: str) -> tuple[Any, list[str]]:
+    """Read one suite in GX's own format, and the names of its expectations as the file has them.
+
+    GX leaves out, with a line in its log, an expectation that it cannot build: what it built is therefore compared
+    with what was written. Raises what is wrong with the file.
+    """
     import great_expectations as gx
 
     raw = json.loads(path.read_bytes())
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path.name} holds a {type(raw).__name__}, expected an object")
     if not raw.get("expectations"):
         raise NoExpectations
     if raw["name"] != mart:
         raise ValueError(f"{path.name} holds the suite {raw['name']!r}, expected {mart!r}")
-    return gx.ExpectationSuite(**raw)
+    written = [
+        _name(mart, rule["type"], rule.get("kwargs", {}), rule.get("meta") or {}) for rule in raw["expectations"]
+    ]
+    suite = gx.ExpectationSuite(**raw)
+    built = {
+        _name(mart, one.configuration.type, one.configuration.kwargs, one.meta or {}) for one in suite.expectations
+    }
+    for name in written:
+        if name not in built:
+            raise ValueError(f"{path.name}: {name} is no expectation that Great Expectations can build")
+    return suite, written
 
 
-def _name(mart: str, configuration: Any) -> str:
+def _name(mart: str, kind: str, kwargs: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
     """Return the name of one expectation: tool, mart, type, and its rule or column."""
-    target = configuration.meta.get("rule") if configuration.meta else None
-    parts = ["gx", mart, configuration.type, target or configuration.kwargs.get("column")]
-    return ":".join(part for part in parts if part)
+    return ":".join(str(part) for part in ("gx", mart, kind, meta.get("rule") or kwargs.get("column")) if part)
 
 
 def _verdict(mart: str, one: Any) -> Check:
     """Return one GX result as a check."""
     configuration = one.expectation_config
     severity: Severity = "critical" if _severity(configuration) == "critical" else "warning"
-    name = _name(mart, configuration)
+    name = _name(mart, configuration.type, configuration.kwargs, configuration.meta or {})
     if error := _exception(one.exception_info):
         return _check(name, "errored", _told(error), severity)
     if one.success is True:
@@ -379,7 +395,6 @@ def _check(name: str, status: Status, detail: str, severity: Severity = "critica
 
 
 def _told(error: BaseException | str) -> str:
-    """Return the first line of what went wrong, without an address in it."""
-    text = str(error) if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    line = next((line for line in text.splitlines() if line.strip()), "no message")
-    return _ADDRESS.sub("(address)", line)[:400]
+    """Return what went wrong in one line, without an address in it."""
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    return _ADDRESS.sub("(address)", " ".join(text.split()))[:400] or "no message"
