@@ -33,7 +33,6 @@ create temp table contacts_decided as
 select
     open_contacts.*,
     persons.address_hash,
-    coalesce(playbook_control.action = 'stop', false) or coalesce(account_control.action = 'stop', false) as is_stopped,
     moment.gate_held is null and rules.goal_by_account
         and goal_reached(features.adoption_state, rules.goal_is_adopted) as is_account_at_goal,
     case
@@ -56,10 +55,6 @@ left join account_features as features
 left join contact_features as own
     on own.contact_id = open_contacts.contact_id and own.feature_key = open_contacts.feature_key
 left join exits on exits.enrollment_id = open_contacts.enrollment_id and exits.contact_id = open_contacts.contact_id
-left join controls as playbook_control
-    on playbook_control.scope = 'playbook' and playbook_control.target = open_contacts.playbook
-left join controls as account_control
-    on account_control.scope = 'account' and account_control.target = open_contacts.account_id
 """
 
 # Where each treated contact that stays stands. `stage_key` NULL: no stage is left.
@@ -109,10 +104,22 @@ left join waiting using (enrollment_id, contact_id)
 ENROLLMENTS = """
 create temp table enrollments_ending as
 with
+stops as (
+    select
+        enrollments.enrollment_id,
+        coalesce(playbook_control.action = 'stop', false)
+            or coalesce(account_control.action = 'stop', false) as is_stopped
+    from enrollments
+    left join controls as playbook_control
+        on playbook_control.scope = 'playbook' and playbook_control.target = enrollments.playbook
+    left join controls as account_control
+        on account_control.scope = 'account' and account_control.target = enrollments.account_id
+    where enrollments.ended_at is null
+),
+
 journeys as (
     select
         contacts.enrollment_id,
-        bool_or(contacts.is_stopped) as is_stopped,
         bool_or(contacts.is_account_at_goal) as is_at_goal,
         bool_and(
             contacts.reason is not null
@@ -130,19 +137,19 @@ journeys as (
 decided as (
     select
         enrollments.enrollment_id,
-        coalesce(journeys.is_stopped or journeys.is_at_goal, false) as is_account_wide,
+        stops.is_stopped or coalesce(journeys.is_at_goal, false) as is_account_wide,
         case
-            when journeys.is_stopped then 'stopped'
+            when stops.is_stopped then 'stopped'
             when journeys.is_at_goal then 'goal_reached'
             when coalesce(journeys.is_done, true) then coalesce(journeys.shared_reason, 'completed')
             when enrollments.arm <> 'treatment'
                 and enrollments.enrolled_at + rules.controls_complete_after <= moment.now then 'completed'
         end as reason
     from enrollments
+    inner join stops using (enrollment_id)
     inner join rules using (version_id)
     left join journeys using (enrollment_id)
     cross join moment
-    where enrollments.ended_at is null
 )
 
 select enrollment_id, reason, is_account_wide from decided

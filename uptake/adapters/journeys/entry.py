@@ -48,9 +48,9 @@ left join feature_recommendations as recommended
 _TAUGHT = """
 select candidates.contact_id, candidates.account_id, candidates.feature_key
 from candidates
-cross join only
-where only.contact_id is null or candidates.contact_id = only.contact_id
-qualify row_number() over (order by candidates.contact_id) <= any_value(only.count_rows) over ()
+cross join wanted
+where wanted.contact_id is null or candidates.contact_id = wanted.contact_id
+qualify row_number() over (order by candidates.contact_id) <= wanted.count_rows
 order by candidates.contact_id
 """
 
@@ -221,9 +221,9 @@ def decide(
     connection.execute(_NEXT_BEST if release.playbook.teaches == NEXT_BEST else _ONE_FEATURE)
     candidates = "candidates"
     if account_id is not None:
-        connection.register("only", pa.table({"account_id": [account_id]}))
+        connection.register("wanted", pa.table({"account_id": [account_id]}))
         connection.execute(
-            "create temp view candidates_only as select * from candidates semi join only using (account_id)"
+            "create temp view candidates_only as select * from candidates semi join wanted using (account_id)"
         )
         candidates = "candidates_only"
     found = facts.matching(connection, candidates, where, now).filter("holds")
@@ -242,7 +242,7 @@ def taught(connection: duckdb.DuckDBPyConnection, release: Release, *, contact_i
     """Return contacts (one, or the first by id) with the feature each would be taught, whoever may enter."""
     connection.register("entry_rule", pa.Table.from_pylist([_rule(release)], schema=_RULE))
     connection.execute(_NEXT_BEST if release.playbook.teaches == NEXT_BEST else _ONE_FEATURE)
-    connection.register("only", pa.table({"contact_id": pa.array([contact_id], side.TEXT), "count_rows": [limit]}))
+    connection.register("wanted", pa.table({"contact_id": pa.array([contact_id], side.TEXT), "count_rows": [limit]}))
     return connection.execute(_TAUGHT).to_arrow_table()
 
 
