@@ -17,7 +17,7 @@ from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, make_url
 
 from uptake.adapters.ledger.schema import APPLICATION_ID, HEAD, VERSION_TABLE, ledger_meta, metadata
-from uptake.errors import LedgerError, SettingsError, UsageError
+from uptake.errors import LedgerError, SettingsError
 
 _WAL_SAFE = (3, 51, 3)  # older ones can corrupt a WAL when two connections checkpoint at once
 _PRODUCT = "uptake"
@@ -119,6 +119,8 @@ class Store:
                 raise LedgerError(f"{path}: this is a folder; expected the ledger's file")
             if not path.parent.is_dir():
                 raise LedgerError(f"{path}: its folder does not exist; create {path.parent} first")
+            if not path.exists():
+                path.touch(mode=0o600)  # addresses live in there
         with self.read() as connection:
             version = self._recognised(connection)
         if version == HEAD:
@@ -209,14 +211,8 @@ def _checked_url(url: str) -> URL:
     if backend != "sqlite":
         raise SettingsError(f"the ledger cannot live in {backend}; expected sqlite or postgresql")
     if not parsed.database or parsed.database == ":memory:":
-        raise UsageError("the ledger must outlive its process; expected sqlite:///FILE")
+        raise SettingsError("the ledger must outlive its process; expected sqlite:///FILE")
     return parsed.set(drivername="sqlite+pysqlite")
-
-
-def make_private(path: Path) -> None:
-    """Addresses live in there: nobody but its owner reads it."""
-    if path.exists() and path.stat().st_mode & 0o077:
-        path.chmod(0o600)
 
 
 def values(row: sa.Row[Any]) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from uptake.errors import Held, LedgerError
+from uptake.ports import Check
+
+LEASE = timedelta(minutes=5)
+
+
+def test_the_same_release_is_one_version(world, make_world):
+    again = make_world(name="dashboards")
+    assert again.version_id == world.version_id
+    edited = make_world(name="dashboards", priority=5)
+    assert edited.version_id != world.version_id
+    assert world.ledger.releases.version(world.version_id) == world.release
+    assert world.ledger.releases.version(world.version_id).release_hash == world.release.release_hash
+
+
+def test_an_unknown_version_or_plan_is_an_error(world):
+    with pytest.raises(LedgerError, match="no playbook version 999"):
+        world.ledger.releases.version(999)
+    with pytest.raises(LedgerError, match="no plan 'x'"):
+        world.ledger.releases.plan("x")
+    assert world.ledger.releases.latest_plan("x") is None
+
+
+def test_a_plan_comes_back_as_it_was(world):
+    assert world.ledger.releases.plan(world.plan.plan_id) == world.plan
+    world.ledger.releases.save_plan(world.plan)
+    assert world.ledger.releases.latest_plan("dashboards") == world.plan
+    assert len(world.ledger.read("plans")) == 1
+
+
+def test_the_newest_approval_of_each_playbook_counts(world, make_world):
+    make_world(name="other")
+    edited = make_world(name="dashboards", priority=5)
+    approved = {one.playbook: one for one in world.ledger.releases.approved()}
+    assert set(approved) == {"dashboards", "other"}
+    assert approved["dashboards"].release == edited.release
+    assert approved["dashboards"].plan == edited.plan
+    assert approved["dashboards"].expires_at == world.now + timedelta(days=90)
+    assert [row["approved_by"] for row in world.ledger.read("approvals")] == ["Grace"] * 3
+
+
+def test_the_newest_control_of_each_target_counts(world):
+    control, now = world.ledger.releases.control, world.now
+    assert world.ledger.releases.controls().playbooks == {}
+    control("playbook", "p", "pause", reason="r", by="Grace", now=now)
+    control("playbook", "q", "stop", reason="r", by="Grace", now=now)
+    control("account", "a", "stop", reason="r", by="Grace", now=now)
+    control("all", "", "pause", reason="holiday", by="Grace", now=now)
+    control("playbook", "p", "resume", reason="r", by="Grace", now=now)
+    state = world.ledger.releases.controls()
+    assert (dict(state.playbooks), dict(state.accounts)) == ({"q": "stop"}, {"a": "stop"})
+    assert state.everything == "holiday"
+    control("all", "", "resume", reason="r", by="Grace", now=now)
+    assert world.ledger.releases.controls().everything is None
+    assert len(world.ledger.read("controls")) == 6
+
+
+def test_only_the_newest_gate_row_of_a_snapshot_counts(world):
+    record, now = world.ledger.gates.record, world.now
+    check = Check(name="c", status="failed", severity="critical", detail="0 rows, expected 1")
+    assert world.ledger.gates.passed("s1") == world.gate_id
+    assert world.ledger.gates.passed("s2") is None
+    record(snapshot_id="s1", status="held", checks=[check], reasons=["c: 0 rows"], as_of=None, now=now)
+    assert world.ledger.gates.passed("s1") is None
+    record(snapshot_id=None, status="held", checks=[], reasons=["no snapshot"], as_of=None, now=now)
+    latest = world.ledger.gates.latest()
+    assert latest is not None
+    assert (latest["snapshot_id"], latest["reasons"], latest["checked_at"]) == (None, ["no snapshot"], now)
+    (row,) = world.ledger.read("gate_of_snapshot", snapshot_id="s1")
+    assert row["checks"][0]["detail"] == "0 rows, expected 1"
+    assert [row["status"] for row in world.ledger.read("gates", count=2)] == ["held", "held"]
+
+
+def test_one_run_of_a_kind_at_a_time(world):
+    runs, now = world.ledger.runs, world.now
+    assert runs.last_heartbeat("tick") is None
+    first = runs.begin("tick", owner="a", now=now, lease=LEASE)
+    assert runs.begin("tick", owner="b", now=now, lease=LEASE) is None
+    assert runs.begin("refresh", owner="b", now=now, lease=LEASE) is not None
+    runs.finish(first, status="done", detail="", now=now)
+    second = runs.begin("tick", owner="b", now=now, lease=LEASE)
+    assert second.fence == first.fence + 1
+
+
+def test_a_heartbeat_keeps_a_run_alive(world):
+    runs, now = world.ledger.runs, world.now
+    run = runs.begin("tick", owner="a", now=now, lease=LEASE)
+    runs.heartbeat(run, now=now + timedelta(minutes=4), lease=LEASE)
+    assert runs.begin("tick", owner="b", now=now + timedelta(minutes=6), lease=LEASE) is None
+    assert runs.last_heartbeat("tick") == now + timedelta(minutes=4)
+
+
+def test_a_dead_run_is_taken_over_and_its_ghost_is_fenced_off(world):
+    runs, now = world.ledger.runs, world.now
+    ghost = runs.begin("tick", owner="a", now=now, lease=LEASE)
+    taken = runs.begin("tick", owner="b", now=now + LEASE, lease=LEASE)
+    assert taken.fence == ghost.fence + 1
+    with pytest.raises(Held, match="taken over"):
+        runs.heartbeat(ghost, now=now + LEASE, lease=LEASE)
+    runs.finish(taken, status="done", detail="", now=now + LEASE)
+    assert [row["status"] for row in world.ledger.read("runs", count=1)] == ["done"]
