@@ -7,10 +7,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from uptake.adapters.key_ring import open_key_ring
+from uptake.adapters.transformer_dbt import DbtTransformer
 from uptake.domain.arms import draw
+from uptake.domain.ids import contact_id
 from uptake.sandbox.base import CustomerBase, simulate
 from uptake.sandbox.catalogue import Feature, read_catalogue
 from uptake.sandbox.files import AcceptedMail
@@ -170,3 +176,50 @@ def test_a_simple_programme_has_an_effect_that_a_holdout_can_see(features: tuple
     assert 0.15 < truth.lift_abs < 0.45
     assert measured > 3 * error
     assert abs(measured - truth.lift_abs) < 3 * error
+
+
+@pytest.mark.slow
+def test_the_marts_find_the_same_goals_on_the_days_that_really_happened(
+    features: tuple[Feature, ...], root: Path, tmp_path: Path
+) -> None:
+    """Two ways to one number: this module's counting, and raw files through dbt to fct_outcomes."""
+    base = simulate(3, features, accounts=60, contacts=600)
+    usage, key = Usage(base), open_key_ring(tmp_path).pseudonym
+    taught = ("tasks", "charts", "guest_access", "saved_views")
+    enrolled, mails, enrollments, contacts = [], [], [], []
+    for account, account_id in enumerate(base.account_ids):
+        at = ENTRY + timedelta(days=account % 5, hours=account % 11)
+        arm = "holdout" if account % 3 == 0 else "treatment"
+        pairs = list(zip(people_of(base, account)[:2], (taught[account % 4], taught[account % 3]), strict=False))
+        one = enrollment(base, account, *(feature for _, feature in pairs), arm=arm, at=at)
+        enrolled.append(one)
+        enrollments.append(
+            {"enrollment_id": account, "playbook": "p", "account_id": account_id, "entry_no": 1, "arm": arm}
+            | {"stratum": "all", "enrolled_at": at.replace(tzinfo=None), "goal_reach": "adopted", "goal_by": "account"}
+            | {"window_ends_at": one.window_ends_at.replace(tzinfo=None)}
+        )
+        for number, feature in pairs:
+            contact = contact_id(key, account_id=account_id, user_id=base.user_ids[number])
+            contacts.append({"enrollment_id": account, "contact_id": contact, "feature_key": feature})
+            if arm == "treatment":
+                to = base.contacts.address[number]
+                mails.append(AcceptedMail(to=to, subject="Why", accepted_at=at, features=(feature,)))
+    export, raw = tmp_path / "ledger_export", tmp_path / "raw"
+    export.mkdir()
+    pq.write_table(pa.Table.from_pylist(enrollments), export / "enrollments.parquet")
+    pq.write_table(pa.Table.from_pylist(contacts), export / "enrollment_contacts.parquet")
+    written = [usage.write_day(raw, base.date_of(day), mails) for day in range(-120, 23)]
+    base.write(raw, on=base.date_of(23))
+    build = DbtTransformer(project=root / "dbt_project", home=tmp_path).build(
+        source="uptake", raw=raw, as_of=ENTRY + timedelta(days=23)
+    )
+    assert build.counts["lines"] == sum(one.lines for one in written)
+    assert build.counts["events"] == sum(one.events for one in written)
+    assert build.counts["duplicates"] == sum(one.duplicates for one in written)
+    assert build.counts["quarantined"] == sum(one.malformed for one in written)
+    with duckdb.connect(str(build.warehouse), read_only=True) as session:
+        found = dict(session.sql("select account_id, is_goal_reached from marts.fct_outcomes").fetchall())
+    here, without = Truth(base, usage, mails), Truth(base, usage, ())
+    assert found == {one.account_id: here.reached(one) for one in enrolled}
+    assert found != {one.account_id: without.reached(one) for one in enrolled}
+    assert 10 < sum(found.values()) < 50

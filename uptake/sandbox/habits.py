@@ -102,6 +102,7 @@ def habits(base: CustomerBase) -> Habits:
     share = 0.12 + 0.70 * known
     has = knows[account] & (champion | (rng.random(shape) < share))
     rate = np.where(champion, rng.uniform(0.35, 0.9, shape), rng.beta(1.4, 2.6, shape))
+    rate = np.minimum(rate + 0.5 * known, 0.95)  # what everybody knows is also what a working day begins with
     lasting = rng.exponential(90.0 + 900.0 * known, shape)
     # The others may find it by themselves, some day; whoever visits often is the likelier one.
     pace = 0.0080 * np.sqrt(np.clip(base.accounts.maturity, 0.3, 3.0))[:, None] * (0.6 + 1.2 * known)
