@@ -121,7 +121,7 @@ def _rooms(home: Path) -> list[_Room]:
             name="dbt docs",
             text="Every model and column, where it comes from and what it means.",
             folder=home / "dbt_docs",
-            command="dbt docs generate --static --target-path $UPTAKE_HOME/dbt_docs",
+            command="dbt docs generate --target-path $UPTAKE_HOME/dbt_docs",
         ),
     ]
 
