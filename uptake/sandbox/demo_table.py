@@ -86,7 +86,7 @@ def _by_playbook(figures: Figures, truths: Mapping[str, PlantedLift]) -> Table:
 
 
 def _withheld(withheld: Mapping[str, int]) -> Table:
-    table = Table("withheld because", title="Mails not sent, or not at once")
+    table = Table("withheld because", title="Not sent, or later")
     table.add_column("count", justify="right")
     for reason, count in sorted(withheld.items(), key=lambda item: (-item[1], item[0])):
         table.add_row(reason, f"{count:,}")
