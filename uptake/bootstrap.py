@@ -48,7 +48,7 @@ from uptake.settings import Settings
 
 #: Where a sandbox's time begins: a Monday, so that its first week is a whole one.
 SANDBOX_START = datetime(2026, 3, 2, tzinfo=UTC)
-_SANDBOX_KEY = SecretStr("the key that fakegrid takes")
+_SANDBOX_KEY = SecretStr("the-key-that-fakegrid-takes")
 
 
 @dataclass(frozen=True, kw_only=True)

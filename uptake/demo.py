@@ -18,11 +18,11 @@ from uptake.sandbox.catalogue import read_catalogue
 from uptake.sandbox.demo import DAYS, TICK_HOURS, DemoPlan, Refreshed, prepare_home, run_demo
 from uptake.sandbox.demo_table import Figures, MeasuredLift, PlaybookFigures
 from uptake.sandbox.fakegrid import EventPoster, create_fakegrid
+from uptake.sandbox.inbox import write_inbox
 from uptake.sandbox.people import SimulatedPeople
 from uptake.sandbox.ports import sandbox_ports
 from uptake.sandbox.serving import Serving
 from uptake.sandbox.truth import Enrollment
-from uptake.web_internal import write_inbox
 from uptake.web_public import create_public_app
 
 PLAYBOOKS = ("feature-breadth", "scheduled-reports")

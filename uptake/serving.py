@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 
 from uptake.bootstrap import Uptake
 from uptake.sandbox.serving import Serving
-from uptake.web_internal import create_internal_app
+from uptake.web_internal import SANDBOX_ROOMS, create_internal_app
 from uptake.web_public import create_public_app
 
 _POLL_SECONDS = 1.0
@@ -26,25 +26,24 @@ def serve_all(uptake: Uptake, *, host: str, public_port: int, internal_port: int
         webhook_keys=uptake.webhook_keys,
         topics=list(uptake.playbooks.workspace().topics),
     )
-    internal = create_internal_app(uptake.home)
     with ExitStack() as running:
         if not uptake.settings.sandbox:
+            internal = create_internal_app(uptake.home)
             web = running.enter_context(Serving(public, host=host, port=public_port))
             running.enter_context(Serving(internal, port=internal_port))
             console.print(f"Public pages    {web.url}\nInternal pages  http://127.0.0.1:{internal_port}")
             while True:
                 time.sleep(_POLL_SECONDS)
-        _serve_sandbox(uptake, running, public, internal, console)
+        _serve_sandbox(uptake, running, public, console)
 
 
-def _serve_sandbox(
-    uptake: Uptake, running: ExitStack, public: Starlette, internal: Starlette, console: Console
-) -> None:
+def _serve_sandbox(uptake: Uptake, running: ExitStack, public: Starlette, console: Console) -> None:
     """Serve fakegrid, too, and let its people react as the sandbox clock moves."""
     from uptake.sandbox import SEED
     from uptake.sandbox.base import simulate
     from uptake.sandbox.catalogue import read_catalogue
     from uptake.sandbox.fakegrid import EventPoster, create_fakegrid
+    from uptake.sandbox.inbox import create_inbox_app
     from uptake.sandbox.people import SimulatedPeople
     from uptake.sandbox.ports import sandbox_ports
 
@@ -52,6 +51,7 @@ def _serve_sandbox(
     fakegrid = create_fakegrid(uptake.home, clock=uptake.clock, api_key=uptake.sandbox_key)
     running.enter_context(Serving(fakegrid, port=ports.fakegrid))
     web = running.enter_context(Serving(public, port=ports.public))
+    internal = create_internal_app(uptake.home, inbox=create_inbox_app(uptake.home, rooms=SANDBOX_ROOMS))
     pages = running.enter_context(Serving(internal, port=ports.internal))
     console.print(
         f"Public pages    {web.url}\nInternal pages  {pages.url}\nfakegrid        http://127.0.0.1:{ports.fakegrid}"
