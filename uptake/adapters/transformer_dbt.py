@@ -127,6 +127,10 @@ class DbtTransformer:
         if known is None or known[0] != state:
             known = (state, self._invoke(["parse"], None))
             _MANIFESTS[project, source] = known
+        for node in known[1].nodes.values():
+            # A warm manifest remembers that ephemeral models were put in, but their SQL is compiled anew.
+            if node.resource_type in ("model", "test"):
+                node.extra_ctes_injected, node.extra_ctes = False, []
         return known[1]
 
     def _invoke(self, command: list[str], manifest: Manifest | None) -> Any:
