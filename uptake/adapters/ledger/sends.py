@@ -7,7 +7,9 @@ person moves the row. Evidence wins over every guess: a 202 counts whoever repor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,6 +26,8 @@ _FREE = {"owner": None, "lease_until_at": None, "deadline_at": None}
 _IS_PLANNED = sends.c.status == sa.literal(SendStatus.PLANNED.value, literal_execute=True)
 _IS_CLAIMED = sends.c.status == sa.literal(SendStatus.CLAIMED.value, literal_execute=True)
 _IS_SENDING = sends.c.status == sa.literal(SendStatus.SENDING.value, literal_execute=True)
+_NAMES = tuple(field.name for field in fields(Claimed))
+_CLAIMED = [sends.c[name] if name in sends.c else people.c[name] for name in _NAMES]
 
 
 class SqlSends:
@@ -171,7 +175,7 @@ def _is_paused(state: ControlState, now: datetime) -> bool:
     return state.everything is not None or state.sending_locked is not None or limited
 
 
-def _oldest_stage(connection: sa.Connection, state: ControlState, limit: int) -> Sequence[sa.Row[tuple[object, ...]]]:
+def _oldest_stage(connection: sa.Connection, state: ControlState, limit: int) -> Sequence[Any]:
     """Lock up to `limit` planned sends of the version and stage that waits longest, skipping other workers' rows."""
     may_go = [_IS_PLANNED]
     for column, targets in ((sends.c.playbook, state.playbooks), (sends.c.account_id, state.accounts)):
@@ -183,14 +187,7 @@ def _oldest_stage(connection: sa.Connection, state: ControlState, limit: int) ->
         return []
     same = (sends.c.version_id == first.version_id) & (sends.c.stage_key == first.stage_key)
     query = (
-        sa.select(
-            sends,
-            people.c.address,
-            people.c.given_name,
-            people.c.full_name,
-            people.c.locale,
-            people.c.erased_at,
-        )
+        sa.select(*_CLAIMED, sends.c.send_key, people.c.erased_at)
         .outerjoin(people, people.c.contact_id == sends.c.contact_id)
         .where(*may_go, same)
         .order_by(sends.c.send_key)
@@ -199,5 +196,5 @@ def _oldest_stage(connection: sa.Connection, state: ControlState, limit: int) ->
     return connection.execute(query.with_for_update(skip_locked=True, of=sends)).all()
 
 
-def _claimed(row: sa.Row[tuple[object, ...]]) -> Claimed:
-    return Claimed(**{name: row._mapping[name] for name in Claimed.__dataclass_fields__})
+def _claimed(row: Any) -> Claimed:
+    return Claimed(**dict(zip(_NAMES, row, strict=False)))
