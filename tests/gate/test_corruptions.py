@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,3 +210,26 @@ def test_a_manifest_that_cannot_be_read_holds(
     for broken in ({}, yesterday | {"as_of": "soon"}, yesterday | {"row_counts": dict.fromkeys(MARTS, "many")}):
         held = blocking(suites.run(spoil(), history=[broken]))
         assert set(held) == {f"gate:rows:{mart}" for mart in MARTS}
+
+
+def test_data_docs_show_what_failed_and_need_no_network(
+    root: Path, tmp_path: Path, spoil: Callable[..., Build], yesterday: dict[str, Any]
+) -> None:
+    gate = GxSuites(root / "expectations", tmp_path / "home", docs=True)
+    checks = gate.run(spoil("update marts.contacts_current set active_days_28 = 99"), history=[yesterday])
+    assert set(blocking(checks)) == {"gx:contacts_current:expect_column_values_to_be_between:active_days_28"}
+    site = tmp_path / "home" / "data_docs"
+    assert "180 of 180 rows, like 99" in (site / "index.html").read_text()
+    assert {page.name for page in (site / "validations").iterdir()} == set(MARTS)
+    for page in site.rglob("*.html"):
+        assert not re.search(r"(src|href)\s*=\s*[\"']https?:", page.read_text()), page
+        assert "<script" not in page.read_text()
+
+
+def test_every_expectation_says_why_it_is_there(root: Path) -> None:
+    for mart in MARTS:
+        suite = json.loads((root / "expectations" / f"{mart}.json").read_text())
+        for rule in suite["expectations"]:
+            assert rule["meta"]["why"], (mart, rule)
+            assert rule["severity"] in ("critical", "warning"), (mart, rule)
+    assert {path.stem for path in (root / "expectations").glob("*.json")} == set(MARTS)

@@ -21,7 +21,9 @@ from typing import Any, Literal
 import duckdb
 import pyarrow as pa
 
+from uptake.adapters.data_docs import finish
 from uptake.adapters.marts import MARTS
+from uptake.errors import Refused
 from uptake.ports import Build, Check
 
 MAX_FALL = 0.3  # of a mart's rows, against the snapshot before
@@ -65,6 +67,7 @@ class GxSuites:
         self._docs_dir = home.resolve() / _SITE
         self._docs = docs
         self._results: list[Any] = []
+        self._told: tuple[tuple[Check, ...], datetime] | None = None
 
     def run(self, build: Build, *, history: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
         """Run every suite; `history` = manifests of earlier snapshots of this source.
@@ -72,23 +75,29 @@ class GxSuites:
         Never raises for a bad suite or a bad mart: that is a check with status `errored` or `missing`.
         """
         self._results = []
-        checks = [*_warehouse_checks(build, history), *self._suite_checks(build)]
+        checks = (*_warehouse_checks(build, history), *self._suite_checks(build))
+        self._told = checks, build.as_of
         if self._docs:
             try:
                 self.build_docs()
             except Exception as error:  # the pages show the gate, they are not the gate
-                checks.append(_check("gate:data_docs", "errored", _told(error), "warning"))
-        return tuple(checks)
+                return (*checks, _check("gate:data_docs", "errored", _told(error), "warning"))
+        return checks
 
     def build_docs(self) -> Path:
-        """Write the data docs of the last run as a static site; return its index page."""
-        context = _context(self._docs_dir.with_name(f".{_SITE}"))
-        shutil.rmtree(self._docs_dir.with_name(f".{_SITE}"), ignore_errors=True)
-        _store(context, self._results)
-        context.build_data_docs()
-        if self._docs_dir.exists():
-            shutil.rmtree(self._docs_dir)
-        self._docs_dir.with_name(f".{_SITE}").rename(self._docs_dir)
+        """Write the data docs of the last run as a static site that needs no network; return its index page."""
+        if self._told is None:
+            raise Refused("there are no data docs yet: no suite has run; expected a refresh first")
+        draft = self._docs_dir.with_name(f".{_SITE}")
+        shutil.rmtree(draft, ignore_errors=True)
+        checks, as_of = self._told
+        with _gx_quiet():
+            context = _context(draft)
+            _store(context, self._results, as_of)
+            context.build_data_docs()
+        finish(draft, checks, as_of=as_of)
+        shutil.rmtree(self._docs_dir, ignore_errors=True)
+        draft.rename(self._docs_dir)
         return self._docs_dir / "index.html"
 
     def _suite_checks(self, build: Build) -> Iterator[Check]:
@@ -368,7 +377,7 @@ def _without_values(result: Any) -> Any:
     return result
 
 
-def _store(context: Any, results: Sequence[tuple[Any, Any, Any]]) -> None:
+def _store(context: Any, results: Sequence[tuple[Any, Any, Any]], as_of: datetime) -> None:
     """Put suites and results where GX's page builder looks for them."""
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.resource_identifiers import (
@@ -376,7 +385,7 @@ def _store(context: Any, results: Sequence[tuple[Any, Any, Any]]) -> None:
         ValidationResultIdentifier,
     )
 
-    run_id = RunIdentifier(run_name="candidate")
+    run_id = RunIdentifier(run_name="candidate", run_time=as_of)
     for suite, batch, result in results:
         context.suites.add_or_update(suite)
         suite_id = ExpectationSuiteIdentifier(name=suite.name)
