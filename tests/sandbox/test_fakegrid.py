@@ -282,6 +282,16 @@ def test_a_request_of_which_no_line_is_whole_was_never_accepted(tmp_path: Path, 
     assert log(tmp_path) == []
 
 
+def test_a_log_whose_last_request_was_tidied_away_still_opens(tmp_path: Path, clock: FixedClock) -> None:
+    accepting = AcceptLog(tmp_path, clock)
+    mail = body("a@b.example")
+    message_id = accepting.accept(json.dumps(mail).encode(), mail)
+    accepting.close()
+    (tmp_path / "fakegrid" / "requests" / f"{message_id}.json").unlink()
+    AcceptLog(tmp_path, clock).close()
+    assert [line["to"] for line in log(tmp_path)] == ["a@b.example"]
+
+
 def test_a_full_disk_leaves_no_half_request(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
@@ -347,6 +357,10 @@ def test_the_inbox_can_read_what_the_recipient_got(url: str, tmp_path: Path) -> 
 
 def test_a_value_that_looks_like_a_tag_stays_as_it_is() -> None:
     assert substitute("-a- -ab- -c-", {"-a-": "-ab-", "-ab-": "-a-", "": "x"}) == "-ab- -a- -c-"
+
+
+def test_the_longest_tag_that_fits_is_replaced() -> None:
+    assert substitute("%name%name2", {"%name": "1", "%name%name2": "2"}) == "2"
 
 
 @pytest.mark.parametrize(

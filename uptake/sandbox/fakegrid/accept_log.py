@@ -138,7 +138,7 @@ class AcceptLog:
 
     def _finish_last_request(self, lines: list[dict[str, Any]]) -> None:
         """Complete a request that a kill cut between two lines: a request is accepted for all or for nobody."""
-        if not lines:
+        if not lines or not (self._requests / f"{lines[-1]['message_id']}.json").exists():
             return
         last = lines[-1]
         whole = accepted_lines(
