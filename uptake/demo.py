@@ -13,7 +13,7 @@ from uptake.bootstrap import Uptake, open_uptake
 from uptake.domain.arms import Arm
 from uptake.domain.sends import TAKEN
 from uptake.sandbox import SEED
-from uptake.sandbox.base import simulate
+from uptake.sandbox.base import HISTORY_DAYS, simulate
 from uptake.sandbox.catalogue import read_catalogue
 from uptake.sandbox.demo import DAYS, TICK_HOURS, DemoPlan, Refreshed, prepare_home, run_demo
 from uptake.sandbox.demo_table import Figures, MeasuredLift, PlaybookFigures
@@ -138,6 +138,7 @@ def demo(
     contacts: int = 6_000,
     days: int = DAYS,
     tick_hours: tuple[int, ...] = TICK_HOURS,
+    history_days: int = HISTORY_DAYS,
 ) -> Figures:
     """Live through the demo, or what is left of it, and print its table.
 
@@ -163,7 +164,7 @@ def demo(
             return run_demo(
                 Product(uptake, poster),
                 base=base,
-                plan=DemoPlan(playbooks=PLAYBOOKS, days=days, tick_hours=tick_hours),
+                plan=DemoPlan(playbooks=PLAYBOOKS, days=days, tick_hours=tick_hours, history_days=history_days),
                 home=uptake.home,
                 raw=uptake.settings.raw_dir,
                 clock=uptake.sandbox_clock,

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
-import tea_tasting as tt
 from duckdb import ColumnExpression as Column
 from duckdb import ConstantExpression as Constant
 from duckdb import FunctionExpression as Function
@@ -61,6 +60,8 @@ def estimate(
     for column in filter(None, (arm, outcome, cluster, covariate, ratio_of)):
         if column not in rows.columns:
             raise UsageError(f"no column `{column}`; found {', '.join(rows.columns)}")
+    import tea_tasting as tt  # with scipy and ibis it takes seconds: only a lift pays for it
+
     warnings: list[str] = []
     units = _units(rows, arm=arm, outcome=outcome, cluster=cluster, covariate=covariate, ratio_of=ratio_of)
     counts = _counts(units, warnings, total=len(rows) if cluster is None else None)
