@@ -1,0 +1,43 @@
+from datetime import timedelta
+
+import pytest
+
+from uptake.errors import Refused
+from uptake.operations.approve import approve
+
+
+def test_an_approval_lasts_and_tolerates_what_the_workspace_says(town, now):
+    town.releases["alpha"] = town.release(workspace={"approval": {"tolerance": "50%", "expires": "10d"}})
+    approved = town.approve()
+    assert approved.expires_at == now + timedelta(days=10)
+    stored = town.ledger.releases.approved()[0]
+    assert (stored.approved_by, stored.tolerance, stored.expires_at) == ("Ada", 0.5, approved.expires_at)
+
+
+def test_an_unknown_plan_is_refused(town, now):
+    with pytest.raises(Refused, match="no plan 'alpha-1'"):
+        approve(town.ledger, plan_id="alpha-1", by="Ada", now=now)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\n\t"])
+def test_an_approval_needs_a_name(town, now, name):
+    plan_id = town.plan().plan.plan_id
+    with pytest.raises(Refused, match="nobody is named"):
+        approve(town.ledger, plan_id=plan_id, by=name, now=now)
+    assert town.ledger.releases.approved() == []
+
+
+def test_a_plan_of_an_older_release_is_refused(town, now):
+    old = town.plan().plan
+    town.releases["alpha"] = town.release(holdout="50%")
+    newer = town.plan().plan
+    with pytest.raises(Refused, match=newer.plan_id):
+        approve(town.ledger, plan_id=old.plan_id, by="Ada", now=now)
+    approve(town.ledger, plan_id=newer.plan_id, by="Ada", now=now)
+
+
+def test_an_older_plan_of_the_same_release_may_be_approved(town, now):
+    old = town.plan().plan
+    town.plan(now=now + timedelta(hours=1))
+    approve(town.ledger, plan_id=old.plan_id, by="  Ada \n Lovelace ", now=now)
+    assert town.ledger.releases.approved()[0].approved_by == "Ada Lovelace"

@@ -1,0 +1,118 @@
+from datetime import timedelta
+
+import pytest
+
+from uptake.errors import Refused
+from uptake.operations.explain import CapUse, explain
+from uptake.operations.preview import preview
+
+DAY = timedelta(days=1)
+
+
+def ask(town, contact_id, now, playbook=None):
+    found = explain(town.journeys, town, town.ledger, contact_id=contact_id, now=now, playbook=playbook)
+    return found, found.playbooks[0]
+
+
+def treated(town):
+    return town.rows(
+        "select contact_id from enrollment_contacts join enrollments using (enrollment_id)"
+        " join people using (contact_id) where arm = 'treatment' and time_zone = 'Europe/Berlin' order by 1"
+    )[0][0]
+
+
+def test_before_entry_each_predicate_is_told_with_the_value_seen(town, now):
+    shown = town.approve().plan.summary["entrants"]
+    _, answer = ask(town, shown[0][1], now)
+    assert answer.enters
+    assert answer.arm == shown[0][2]
+    assert (answer.where_holds, answer.left_out, answer.entries_held) == (True, None, None)
+    assert [(one.text, dict(one.values), one.holds) for one in answer.where] == [
+        ("account.plan == 'team'", {"account.plan": "team"}, True),
+        ("feature.adoption_state == 'never'", {"feature.adoption_state": "never"}, True),
+    ]
+
+
+def test_who_does_not_match_and_who_is_left_out_is_told_apart(town, now):
+    town.approve()
+    account_id, contact = next((one["account_id"], one["contact_id"]) for one in town.contacts.values())
+    town.accounts[account_id] |= {"plan": "free", "age_days": 100, "count_open_tickets": 0}
+    town.publish(snapshot_id="free")
+    _, answer = ask(town, contact, now)
+    assert (answer.enters, answer.where_holds, answer.left_out) == (False, False, None)
+    town.accounts[account_id] |= {"plan": "team", "count_open_tickets": 1}
+    town.publish(snapshot_id="ticket")
+    _, answer = ask(town, contact, now)
+    assert (answer.enters, answer.where_holds, answer.left_out) == (False, True, "open_ticket")
+
+
+def test_a_journey_is_told_as_a_tick_would_decide_it(town, now):
+    town.approve()
+    town.tick()
+    contact = treated(town)
+    _, answer = ask(town, contact, now)
+    stage = answer.enrollments[0].next_stage
+    assert (stage.stage_key, stage.waits_for, stage.verdict) == ("why", "planned", None)
+    town.send()
+    town.publish(now + 3 * DAY, snapshot_id="later")
+    before, answer = ask(town, contact, now + 3 * DAY)
+    stage = answer.enrollments[0].next_stage
+    assert before.last_mail_at == now
+    assert answer.person_cap == CapUse(mails=1, at_most=3, per=7 * DAY)
+    assert (stage.stage_key, stage.due_at, stage.verdict, stage.when_holds) == ("how", now + 3 * DAY, "send", True)
+    assert answer.enrollments[0].ended_stages == (("why", now),)
+    assert answer.left_out == "in_already"
+    town.tick(now + 3 * DAY)
+    assert town.rows("select count(*) from sends where contact_id = ? and stage_key = 'how'", contact) == [(1,)]
+
+
+def test_a_holdout_waits_for_no_stage(town, now):
+    town.approve()
+    town.tick()
+    held = town.rows(
+        "select contact_id from enrollment_contacts join enrollments using (enrollment_id) where arm = 'holdout'"
+    )[0][0]
+    _, answer = ask(town, held, now)
+    assert (answer.arm, answer.enrollments[0].next_stage) == ("holdout", None)
+
+
+def test_a_held_gate_and_a_missing_approval_are_told(town, now):
+    shown = town.plan().plan.summary["entrants"]
+    found, answer = ask(town, shown[0][1], now + 2 * DAY, "alpha")
+    assert "is stale" in found.gate_held
+    assert (answer.approved_by, answer.entries_held) == (None, "no release of it is approved")
+
+
+def test_nobody_is_explained_who_is_not_known(town, now):
+    town.approve()
+    with pytest.raises(Refused, match="nobody knows contact 'ghost'"):
+        ask(town, "ghost", now)
+    with pytest.raises(Refused, match="no playbook 'other' was ever planned"):
+        ask(town, next(iter(town.contacts)), now, "other")
+    town.snapshot = None
+    with pytest.raises(Refused, match="there is no snapshot yet"):
+        ask(town, next(iter(town.contacts)), now)
+
+
+def show(town, playbooks, now, **options):
+    return preview(playbooks, town.journeys, town, town.ledger, name="alpha", now=now, **options)
+
+
+def test_a_preview_shows_who_would_enter_or_else_anybody(town, playbooks, now):
+    shown = {contact_id for _, contact_id, _ in town.plan().plan.summary["entrants"]}
+    found = show(town, playbooks, now, limit=2)
+    assert (found.stage_key, len(found.samples)) == ("why", 2)
+    assert {sample.contact_id for sample in found.samples} <= shown
+    assert found.samples[0].facts["account.plan"] == "team"
+    town.releases["alpha"] = town.release(audience={"where": "account.plan == 'nobody'"})
+    assert len(show(town, playbooks, now, limit=2, stage_key="how").samples) == 2
+
+
+def test_a_preview_can_be_of_one_contact(town, playbooks, now):
+    contact = sorted(town.contacts)[-1]
+    found = show(town, playbooks, now, contact_id=contact)
+    assert [(one.contact_id, one.feature_key) for one in found.samples] == [(contact, "dashboards")]
+    with pytest.raises(Refused, match="knows no contact 'ghost'"):
+        show(town, playbooks, now, contact_id="ghost")
+    with pytest.raises(Refused, match="expected one of why, how"):
+        show(town, playbooks, now, stage_key="call")

@@ -1,0 +1,93 @@
+import json
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from uptake.errors import Held
+
+
+def test_what_plan_shows_is_what_the_ledger_shows_after(town):
+    shown = town.plan().plan
+    town.approve()
+    town.tick()
+    found = town.rows(
+        "select e.account_id, c.contact_id, e.arm from enrollments e join enrollment_contacts c using (enrollment_id)"
+    )
+    assert {tuple(row) for row in shown.summary["entrants"]} == set(found)
+    assert len(found) == shown.count_contacts > 10
+    assert {arm for _, _, arm in found} == {"treatment", "holdout"}
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
+@given(seed=st.integers(0, 2**32), holdout=st.sampled_from(["0%", "25%", "100%"]))
+def test_plan_and_ledger_agree_in_any_town(seed, holdout, tmp_path_factory, town):
+    other = type(town)(tmp_path_factory.mktemp("town"))
+    other.settle(12, seed=seed, contacts=3, shared_addresses=True)
+    other.releases["alpha"] = other.release(holdout=holdout, workspace={"global_control": "10%"})
+    other.publish()
+    shown = other.plan().plan.summary["entrants"]
+    other.approve()
+    other.tick()
+    found = other.rows(
+        "select e.account_id, c.contact_id, e.arm from enrollments e join enrollment_contacts c using (enrollment_id)"
+    )
+    other.ledger.close()
+    assert sorted(tuple(row) for row in shown) == sorted(found)
+
+
+def test_a_plan_is_stored_with_all_that_is_shown(town):
+    town.accounts["account-0"] |= {"plan": "team", "age_days": 3}
+    town.publish(snapshot_id="new")
+    result = town.plan()
+    stored = town.ledger.releases.plan(result.plan.plan_id)
+    assert stored.plan_id.startswith("alpha-20260303T0900-")
+    assert stored.summary == json.loads(json.dumps(result.plan.summary))
+    arms = stored.summary["arms"]
+    assert sum(arm["contacts"] for arm in arms.values()) == stored.count_contacts
+    assert sum(arm["accounts"] for arm in arms.values()) == stored.count_accounts
+    assert set(stored.summary["left_out"]) == {"open_ticket", "too_new"}
+    assert stored.summary["texts"]["why"]["subject"] == "why"
+    mails = sum(day["count_sends"] for day in stored.summary["sends_by_day"] if day["stage_key"] == "why")
+    assert mails == arms["treatment"]["contacts"]
+
+
+def test_planning_ten_times_enrolls_nobody(town):
+    town.approve()
+    town.tick()
+    before = town.rows("select count(*) from enrollments")
+    plans = {town.plan(now=town.snapshot.as_of + timedelta(minutes=n)).plan.release_hash for n in range(10)}
+    town.approve(now=town.snapshot.as_of + timedelta(minutes=11))
+    town.tick(town.snapshot.as_of + timedelta(hours=1))
+    assert len(plans) == 1
+    assert town.rows("select count(*) from enrollments") == before
+    assert town.rows("select count(*) from playbook_versions") == [(1,)]
+
+
+def test_the_plan_hash_knows_people_and_arms_and_the_release_hash_does_not(town):
+    first = town.plan().plan
+    town.accounts["account-1"]["plan"] = "free" if town.accounts["account-1"]["plan"] == "team" else "team"
+    town.accounts["account-1"] |= {"age_days": 100, "count_open_tickets": 0}
+    town.publish(snapshot_id="test-2")
+    second = town.plan().plan
+    assert second.release_hash == first.release_hash
+    assert second.plan_hash != first.plan_hash
+
+
+def test_without_a_snapshot_nothing_is_planned(town):
+    town.snapshot = None
+    with pytest.raises(Held, match="there is no snapshot yet"):
+        town.plan()
+
+
+def test_over_a_snapshot_that_did_not_pass_nothing_is_planned(town):
+    town.publish(snapshot_id="bad", passed=False)
+    with pytest.raises(Held, match="snapshot bad has no passed gate"):
+        town.plan()
+    assert town.rows("select count(*) from plans") == [(0,)]
+
+
+def test_an_old_archive_can_be_planned(town):
+    town.publish(town.snapshot.as_of - timedelta(days=4_000), snapshot_id="old")
+    assert town.plan().plan.count_accounts > 0
