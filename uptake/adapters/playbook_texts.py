@@ -92,6 +92,9 @@ def check_fields(text: Text, known: Collection[str]) -> Iterator[Problem]:
         except TemplateSyntaxError as error:
             yield part.problem(error.lineno, f"merge fields: {error.message}")
             continue
+        except RecursionError:
+            yield part.problem(1, "merge fields: nested too deeply")
+            continue
         unsaid: dict[tuple[int, str], Problem] = {}
         for found in tree.find_all((nodes.Getattr, nodes.Getitem)):
             yield from _missing(part, found)

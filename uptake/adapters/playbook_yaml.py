@@ -14,11 +14,15 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from uptake.domain.playbooks import FROM_FILE
 
-MAX_BYTES = 100_000
+MAX_BYTES = 100_000  # of a file
+MAX_YAML = 20_000  # characters of YAML, and levels inside one another: reading more takes too long
+MAX_DEPTH = 12
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
@@ -79,20 +83,27 @@ class Document:
         self.source = source
         try:
             self._refuse_machinery()
-            self._root = YAML(typ="rt").load(source.text)
+            self._root = _yaml().load(source.text)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             text = " ".join((error.problem or str(error)).split())
             raise Unreadable([source.problem(mark.line + 1 if mark else 1, f"not YAML: {text}")]) from None
-        except (YAMLError, ValueError, RecursionError) as error:
-            first = str(error).splitlines()[0] if str(error) else "nested too deeply"
-            raise Unreadable([source.problem(1, f"not YAML: {first}")]) from None
+        except YAMLError as error:  # a forbidden character
+            raise Unreadable([source.problem(1, f"not YAML: {' '.join(str(error).split())}")]) from None
         if not isinstance(self._root, CommentedMap):
             raise Unreadable([source.problem(1, "expected keys and values, like `topic: product-training`")])
 
     def _refuse_machinery(self) -> None:
         """Refuse anchors, aliases and tags: a small file could stand for a huge one, or for an object."""
-        for event in YAML(typ="rt").parse(self.source.text):
+        if len(self.source.text) > MAX_YAML:
+            message = f"{len(self.source.text)} characters long; expected at most {MAX_YAML}"
+            raise Unreadable([self.source.problem(1, message)])
+        depth = 0
+        for event in _yaml().parse(self.source.text):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                message = f"nested too deeply; expected at most {MAX_DEPTH} levels"
+                raise Unreadable([self.source.problem(event.start_mark.line + 1, message)])
             line = event.start_mark.line + 1
             if getattr(event, "anchor", None) is not None:  # an alias names one, too
                 raise Unreadable([self.source.problem(line, "anchors and aliases are refused; write it out")])
@@ -139,6 +150,19 @@ class Document:
                 case _:
                     message = _lower_first(one["msg"]) + _found(one["input"], location)
             yield self.problem(message, *location)
+
+
+class _Constructor(RoundTripConstructor):
+    """Reads YAML as ruamel does, but leaves dates to the models, whose errors know their line."""
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:timestamp", RoundTripConstructor.construct_yaml_str)
+
+
+def _yaml() -> YAML:
+    yaml = YAML(typ="rt")
+    yaml.Constructor = _Constructor
+    return yaml
 
 
 def _plain(node: Any) -> Any:
