@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from uptake.adapters.gx_duckdb import address
+from uptake.adapters.mart_checks import told
 from uptake.adapters.marts import MARTS
-from uptake.adapters.suites_gx import GxSuites, _shown, _told
+from uptake.adapters.suites_gx import GxSuites, _shown
 from uptake.ports import Build
 
 AS_OF = datetime(2026, 3, 2, 5, 0, tzinfo=UTC)
@@ -107,4 +108,4 @@ def test_only_plain_values_are_shown(value: Any, shown: str) -> None:
 
 
 def test_an_error_is_told_in_one_line_without_an_address() -> None:
-    assert _told(ValueError("\nno row for jane@example.invalid\nat x")) == "ValueError: no row for (address) at x"
+    assert told(ValueError("\nno row for jane@example.invalid\nat x")) == "ValueError: no row for (address) at x"

@@ -1,8 +1,7 @@
-"""The gate before publication: Great Expectations over the candidate marts, and what GX cannot know.
+"""The gate before publication: Great Expectations over the candidate marts.
 
-GX answers for the rules in `expectations/<mart>.json`; this module itself compares columns with the contract, row
-counts with earlier snapshots, and the last event with as_of. Nothing in here turns an exception into a pass: what
-could not be decided is a check of status `errored` or `missing`, and those hold.
+GX answers for the rules in `expectations/<mart>.json`; `mart_checks` for what it cannot know. Nothing in here turns
+an exception into a pass: what could not be decided is a check of status `errored` or `missing`, and those hold.
 """
 
 from __future__ import annotations
@@ -14,40 +13,19 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
-
-import duckdb
-import pyarrow as pa
+from typing import Any
 
 from uptake.adapters.data_docs import finish
+from uptake.adapters.mart_checks import NAMES, Severity, check_marts, checked, told
 from uptake.adapters.marts import MARTS
 from uptake.errors import Refused
 from uptake.ports import Build, Check
 
-MAX_FALL = 0.3  # of a mart's rows, against the snapshot before
-MAX_RISE = 3.0  # times as many rows
-NOISE = 10  # a change of so few rows is a small base breathing
-MAX_LAG = timedelta(hours=36)  # from the end of the last day with usage to as_of
-GROWS_FREELY = frozenset({"fct_outcomes"})  # one row per enrollment: a new playbook multiplies them
-USAGE = "fct_account_feature_daily"
-
 _SITE = "data_docs"
 _SAMPLES = 3  # values shown of those that broke a rule
-_TYPES: dict[pa.DataType, str] = {
-    pa.string(): r"VARCHAR|ENUM\(.*\)",
-    pa.int64(): "BIGINT|INTEGER|SMALLINT|TINYINT|HUGEINT",
-    pa.float64(): "DOUBLE|FLOAT",
-    pa.bool_(): "BOOLEAN",
-    pa.timestamp("us"): "TIMESTAMP|TIMESTAMP_S|TIMESTAMP_MS|TIMESTAMP_NS",
-    pa.date32(): "DATE",
-}
-_ADDRESS = re.compile(r"\S+@\S+")
 _HARMLESS = re.compile(r"[\w.:/-]{1,64}")
-
-Severity = Literal["critical", "warning"]
-Status = Literal["passed", "failed", "errored", "missing", "baseline"]
 
 
 class GxSuites:
@@ -58,9 +36,7 @@ class GxSuites:
     """
 
     #: A gate in which one of these checks did not even appear is no gate.
-    required_names = frozenset(
-        {f"gate:{what}:{mart}" for what in ("columns", "suite", "rows") for mart in MARTS} | {"gate:freshness"}
-    )
+    required_names = NAMES | {f"gate:suite:{mart}" for mart in MARTS}
 
     def __init__(self, expectations_dir: Path, home: Path, *, docs: bool = False) -> None:
         self._expectations_dir = expectations_dir
@@ -75,13 +51,13 @@ class GxSuites:
         Never raises for a bad suite or a bad mart: that is a check with status `errored` or `missing`.
         """
         self._results = []
-        checks = (*_warehouse_checks(build, history), *self._suite_checks(build))
+        checks = (*check_marts(build, history), *self._suite_checks(build))
         self._told = checks, build.as_of
         if self._docs:
             try:
                 self.build_docs()
             except Exception as error:  # the pages show the gate, they are not the gate
-                return (*checks, _check("gate:data_docs", "errored", _told(error), "warning"))
+                return (*checks, checked("gate:data_docs", "errored", told(error), "warning"))
         return checks
 
     def build_docs(self) -> Path:
@@ -107,7 +83,7 @@ class GxSuites:
                 for mart in MARTS:
                     yield from self._run_suite(mart, warehouse)
         except Exception as error:
-            yield from (_check(f"gate:suite:{mart}", "errored", _told(error)) for mart in MARTS)
+            yield from (checked(f"gate:suite:{mart}", "errored", told(error)) for mart in MARTS)
 
     def _run_suite(self, mart: str, warehouse: Any) -> list[Check]:
         """Return a check for each expectation of one suite, and one that says whether all of it ran."""
@@ -131,102 +107,16 @@ class GxSuites:
                 raise ValueError(f"{len(checks)} results for {expected.total()} expectations; not matched: {lost[0]}")
             self._results.append((suite, batch, _without_values(result)))
         except FileNotFoundError:
-            return [_check(whole, "missing", f"{path.name} does not exist; expected a suite for every mart")]
+            return [checked(whole, "missing", f"{path.name} does not exist; expected a suite for every mart")]
         except NoExpectations:
-            return [_check(whole, "missing", f"{path.name} holds no expectation; expected at least one")]
+            return [checked(whole, "missing", f"{path.name} holds no expectation; expected at least one")]
         except Exception as error:
-            return [_check(whole, "errored", _told(error))]
-        return [_check(whole, "passed", f"{len(checks)} expectations ran"), *checks]
+            return [checked(whole, "errored", told(error))]
+        return [checked(whole, "passed", f"{len(checks)} expectations ran"), *checks]
 
 
 class NoExpectations(Exception):
     """A suite file says nothing."""
-
-
-# --- what GX cannot know -----------------------------------------------------------------------------------
-
-
-def _warehouse_checks(build: Build, history: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
-    """Compare the candidate marts with their contract, with the snapshot before, and with as_of."""
-    try:
-        warehouse = duckdb.connect(str(build.warehouse), read_only=True)
-    except duckdb.Error as error:
-        names = sorted(name for name in GxSuites.required_names if not name.startswith("gate:suite:"))
-        yield from (_check(name, "errored", _told(error)) for name in names)
-        return
-    with warehouse:
-        for mart, schema in MARTS.items():
-            yield _decided(f"gate:columns:{mart}", lambda mart=mart, schema=schema: _columns(warehouse, mart, schema))
-            yield _decided(f"gate:rows:{mart}", lambda mart=mart: _volume(warehouse, mart, build.as_of, history))
-        yield _decided("gate:freshness", lambda: _freshness(warehouse, build.as_of))
-
-
-def _decided(name: str, decide: Any) -> Check:
-    """Return the check that `decide` comes to; an exception is an error, never a pass."""
-    try:
-        status, detail = decide()
-    except Exception as error:
-        return _check(name, "errored", _told(error))
-    return _check(name, status, detail)
-
-
-def _columns(warehouse: duckdb.DuckDBPyConnection, mart: str, schema: pa.Schema) -> tuple[Status, str]:
-    """Compare names and types with the contract; further columns do no harm."""
-    found = dict(
-        warehouse.execute(
-            "select column_name, data_type from duckdb_columns() where schema_name = 'marts' and table_name = ?", [mart]
-        ).fetchall()
-    )
-    if not found:
-        return "missing", f"marts.{mart} is not in the warehouse"
-    for field in schema:
-        if field.name not in found:
-            return "failed", f"column {field.name} is missing; found {', '.join(sorted(found))}"
-        if not re.fullmatch(_TYPES[field.type], found[field.name]):
-            wanted = _TYPES[field.type].split("|")[0]
-            return "failed", f"column {field.name} is of type {found[field.name]}, expected {wanted}"
-    return "passed", ""
-
-
-def _volume(
-    warehouse: duckdb.DuckDBPyConnection, mart: str, as_of: datetime, history: Sequence[Mapping[str, Any]]
-) -> tuple[Status, str]:
-    """Compare the number of rows with the snapshot nearest in time."""
-    before = min(history, key=lambda manifest: abs(_moment(manifest) - as_of), default=None)
-    (now,) = warehouse.execute(f"select count(*) from marts.{mart}").fetchone() or (0,)  # noqa: S608
-    if before is None or mart not in before["row_counts"]:
-        return "baseline", f"{now} rows, no earlier snapshot"
-    then = int(before["row_counts"][mart])
-    told = f"{now} rows; {then} in snapshot {before['snapshot_id']}"
-    if then > 0 and now == 0:
-        return "failed", f"{told}, expected more than none"
-    if abs(now - then) <= NOISE:
-        return "passed", told
-    if now < then * (1 - MAX_FALL):
-        return "failed", f"{told}, expected a fall of at most {MAX_FALL:.0%}"
-    if now > then * MAX_RISE and then > 0 and mart not in GROWS_FREELY:
-        return "failed", f"{told}, expected at most {MAX_RISE:g} times as many"
-    return "passed", told
-
-
-def _freshness(warehouse: duckdb.DuckDBPyConnection, as_of: datetime) -> tuple[Status, str]:
-    """Compare the last day with usage with as_of. A day counts as seen to its end: marts know days, not hours."""
-    (last,) = warehouse.execute(f"select max(date_day) from marts.{USAGE}").fetchone() or (None,)  # noqa: S608
-    as_of = as_of.astimezone(UTC)
-    if last is None:
-        return "failed", f"no usage at all; expected some up to as_of {as_of:%Y-%m-%d %H:%M}"
-    assert isinstance(last, date)
-    told = f"last usage on {last:%Y-%m-%d}, as_of {as_of:%Y-%m-%d %H:%M}"
-    if last > as_of.date():
-        return "failed", f"{told}; expected none after as_of"
-    lag = as_of - datetime.combine(last + timedelta(days=1), time(), UTC)
-    if lag > MAX_LAG:
-        return "failed", f"{told}; expected at most {MAX_LAG / timedelta(hours=1):g} hours after that day"
-    return "passed", told
-
-
-def _moment(manifest: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(manifest["as_of"])
 
 
 # --- Great Expectations -------------------------------------------------------------------------------------
@@ -240,8 +130,8 @@ def _gx_quiet() -> Iterator[None]:
         yield
 
 
-def _context(site: Path) -> Any:
-    """Return a GX context that lives in memory, reports to nobody and writes data docs to `site`."""
+def _context(site: Path | None = None) -> Any:
+    """Return a GX context that lives in memory, reports to nobody and would write data docs to `site`."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
@@ -249,7 +139,8 @@ def _context(site: Path) -> Any:
         analytics_enabled=False,
         progress_bars={"globally": False},
         store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
-        data_docs_sites={
+        data_docs_sites=site
+        and {
             _SITE: {
                 "class_name": "SiteBuilder",
                 "show_how_to_buttons": False,
@@ -268,7 +159,7 @@ def _gx_warehouse(path: Path) -> Iterator[Any]:
 
     if not path.is_file():
         raise FileNotFoundError(f"warehouse {path.name} does not exist")
-    context = _context(path.parent)
+    context = _context()
     url = uptake.adapters.gx_duckdb.address(path)
     source = context.data_sources.add_sql(name="warehouse", connection_string=url)
     try:
@@ -317,10 +208,10 @@ def _verdict(mart: str, one: Any) -> Check:
     severity: Severity = "critical" if _severity(configuration) == "critical" else "warning"
     name = _name(mart, configuration.type, configuration.kwargs, configuration.meta or {})
     if error := _exception(one.exception_info):
-        return _check(name, "errored", _told(error), severity)
+        return checked(name, "errored", told(error), severity)
     if one.success is True:
-        return _check(name, "passed", "", severity)
-    return _check(name, "failed", _found(one.result, configuration), severity)
+        return checked(name, "passed", "", severity)
+    return checked(name, "failed", _found(one.result, configuration), severity)
 
 
 def _severity(configuration: Any) -> str:
@@ -397,13 +288,3 @@ def _store(context: Any, results: Sequence[tuple[Any, Any, Any]], as_of: datetim
             ),
             expectation_suite_identifier=suite_id,
         )
-
-
-def _check(name: str, status: Status, detail: str, severity: Severity = "critical") -> Check:
-    return Check(name=name, status=status, severity=severity, detail=detail)
-
-
-def _told(error: BaseException | str) -> str:
-    """Return what went wrong in one line, without an address in it."""
-    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    return _ADDRESS.sub("(address)", " ".join(text.split()))[:400] or "no message"
