@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table is read by its columns
 """Who is in an audience: the language by example, and the playbooks we ship."""
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ ACCOUNTS = """
 | a3 | business     | 64000.5     | 200           | 0.35                     | yes             | 2026-03-03         | 13               |
 | a4 | enterprise   | -           | 0             | -                        | no              | -                  | -                |
 | a5 | -            | -           | -             | 0.20                     | -               | 2026-03-31         | 14               |
-"""  # noqa: E501
+"""
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ FEATURE_BREADTH = """
 | knows_it      | 0.2                      | 1                           | 3                           | adopted                | yes                         | tried                          |
 | colleagues_do | 0.2                      | 1                           | 3                           | never                  | yes                         | adopted                        |
 | not_in_plan   | 0.2                      | 1                           | 3                           | never                  | no                          | never                          |
-"""  # noqa: E501
+"""
 
 
 def test_feature_breadth_takes_active_people_of_narrow_accounts(matching: Matching, root: Path) -> None:
