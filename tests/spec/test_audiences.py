@@ -66,9 +66,9 @@ def where(root: Path, playbook: str) -> str:
 FEATURE_BREADTH = """
 | id            | account.adoption_breadth | account.days_since_last_use | contact.days_since_last_use | feature.adoption_state | account_feature.is_entitled | account_feature.adoption_state |
 | learns        | 0.2                      | 1                           | 3                           | never                  | yes                         | never                          |
-| tried         | 0.59                     | 14                          | 28                          | tried                  | yes                         | tried                          |
+| tried         | 0.49                     | 14                          | 28                          | tried                  | yes                         | tried                          |
 | relapsed      | 0.2                      | 1                           | 3                           | lapsed                 | yes                         | lapsed                         |
-| broad         | 0.6                      | 1                           | 3                           | never                  | yes                         | never                          |
+| broad         | 0.5                      | 1                           | 3                           | never                  | yes                         | never                          |
 | unknown       | -                        | 1                           | 3                           | never                  | yes                         | never                          |
 | quiet_account | 0.2                      | 15                          | 3                           | never                  | yes                         | never                          |
 | gone_contact  | 0.2                      | 1                           | 29                          | never                  | yes                         | never                          |
