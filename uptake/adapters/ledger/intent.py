@@ -118,7 +118,7 @@ def _ending(
     if row.erased_at is not None:
         return Reason.ERASED
     if row.contact_status != OPEN:
-        return Reason(row.end_reason)
+        return Reason(row.end_reason) if row.end_reason in set(Reason) else Reason.STOPPED
     if not row.has_address:
         return Reason.LEFT
     topic, topics = release.playbook.topic, release.workspace.topics
