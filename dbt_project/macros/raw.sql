@@ -163,3 +163,30 @@
     {{ empty_relation(columns) }}
     {%- endif %}
 {%- endmacro %}
+
+{% macro given_as_of() -%}
+    {#- The moment asked for, '' if none. The sample is as of its own last day, or all of its windows would be empty. -#}
+    {{ return(env_var('UPTAKE_AS_OF', '') or ('' if env_var('UPTAKE_RAW', '') else var('sample_as_of'))) }}
+{%- endmacro %}
+
+{% macro as_of_rule() -%}
+    {#- What the active source is as of when nobody asked: `now`, or `last_event` for an archive. -#}
+    {{ return(source_meta(active_source(), 'events').get('as_of', 'now')) }}
+{%- endmacro %}
+
+{% macro files_in_quarantine(event_lines) -%}
+    {#- The event files that have lines with a problem, as a list. -#}
+    {%- set files = [] -%}
+    {%- if execute -%}
+        {%- set query = "select distinct file from " ~ event_lines ~ " where problem is not null order by file" -%}
+        {%- for file in run_query(query).columns[0].values() -%}
+            {%- do files.append(file | replace("'", "''")) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(files) }}
+{%- endmacro %}
+
+{% macro relative_to_raw(file) -%}
+    {#- Without the folder: where somebody keeps the raw logs is of no interest. -#}
+    replace({{ file }}, '{{ (raw_folder() ~ '/') | replace("'", "''") }}', '')
+{%- endmacro %}

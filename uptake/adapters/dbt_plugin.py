@@ -49,7 +49,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]  # dbt-duckdb has no types
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Add the functions that staging uses."""
-        conn.create_function("uptake_line_numbers", line_numbers, ["VARCHAR"], "BIGINT[]")  # type: ignore[arg-type, list-item]
+        conn.create_function("uptake_line_numbers", line_numbers, ["VARCHAR"], "BIGINT[]")
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Set the key; DuckDB does not hand variables on to cursors."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import pyarrow as pa
@@ -20,6 +20,8 @@ from uptake.ports import Build, Check
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
+
+Severity = Literal["critical", "warning"]
 
 _TARGET = "refresh"  # of profiles.yml
 _UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -140,7 +142,12 @@ class DbtTransformer:
 
         project = str(self.project.resolve())
         arguments = [*command, "--project-dir", project, "--profiles-dir", project, "--target", _TARGET]
-        arguments += ["--target-path", str(self.home.resolve() / "dbt"), "--log-path", str(self.home.resolve() / "logs")]
+        arguments += [
+            "--target-path",
+            str(self.home.resolve() / "dbt"),
+            "--log-path",
+            str(self.home.resolve() / "logs"),
+        ]
         arguments += ["--log-level", "none", "--log-level-file", "info", "--no-write-json"]
         try:
             outcome = dbtRunner(manifest=manifest).invoke(arguments)
@@ -197,23 +204,28 @@ def _checks_of(manifest: Manifest, results: Mapping[str, Any]) -> list[Check]:
         result = results.get(unique_id)
         if node.resource_type == "test":
             checks.append(_check(node, result))
-        elif node.resource_type == "model" and (result is None or result.status == "skipped"):
-            if node.config.materialized != "ephemeral":
-                detail = "not built, because a test before it failed" if result else "not built"
-                checks.append(Check(name=f"dbt:{node.name}", status="missing", severity="critical", detail=detail))
+        elif node.resource_type == "model" and node.config.materialized != "ephemeral" and _did_not_run(result):
+            detail = "not built, because a test before it failed" if result else "not built"
+            checks.append(Check(name=f"dbt:{node.name}", status="missing", severity="critical", detail=detail))
     return checks
+
+
+def _did_not_run(result: Any) -> bool:
+    return result is None or result.status == "skipped"
 
 
 def _check(node: Any, result: Any) -> Check:
     name = f"dbt:{node.name}"
-    severity = "warning" if str(node.config.severity).lower() == "warn" else "critical"
-    if result is None or result.status == "skipped":
+    severity: Severity = "warning" if str(node.config.severity).lower() == "warn" else "critical"
+    if _did_not_run(result):
         return Check(name=name, status="missing", severity=severity, detail="the test did not run")
     if result.status == "pass":
         return Check(name=name, status="passed", severity=severity)
     if result.status in ("fail", "warn"):
         detail = f"{result.failures} rows fail; expected none ({node.original_file_path})"
-        return Check(name=name, status="failed", severity="warning" if result.status == "warn" else severity, detail=detail)
+        return Check(
+            name=name, status="failed", severity="warning" if result.status == "warn" else severity, detail=detail
+        )
     return Check(name=name, status="errored", severity=severity, detail=_one_line(result.message or str(result.status)))
 
 
@@ -236,7 +248,8 @@ def _freshness(session: duckdb.DuckDBPyConnection, manifest: Manifest, source: s
         return Check(name=name, status="failed", severity="critical", detail=f"no event up to {as_of:%Y-%m-%d %H:%M}")
     age = as_of - _naive_utc(newest)
     detail = f"the newest event is {age.total_seconds() / 3600:.1f} h older than as_of"
-    for threshold, severity in ((declared.error_after, "critical"), (declared.warn_after, "warning")):
+    limits: tuple[tuple[Any, Severity], ...] = ((declared.error_after, "critical"), (declared.warn_after, "warning"))
+    for threshold, severity in limits:
         if threshold and age > threshold.count * _UNITS[str(threshold.period)]:
             limit = f"{threshold.count} {threshold.period}s"
             return Check(name=name, status="failed", severity=severity, detail=f"{detail}; expected at most {limit}")
@@ -251,12 +264,14 @@ _COUNTS = {
 
 
 def _counts(session: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    loaded = session.sql("select * from staging.stg_load_counts").to_arrow_table().to_pylist()[0]
+    loaded: dict[str, int] = session.sql("select * from staging.stg_load_counts").to_arrow_table().to_pylist()[0]
     return loaded | {name: session.sql(query).fetchall()[0][0] for name, query in _COUNTS.items()}
 
 
 def _unmapped_events(session: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    query = "select event_name, count_events from intermediate.int_unmapped_events order by count_events desc, event_name"
+    query = (
+        "select event_name, count_events from intermediate.int_unmapped_events order by count_events desc, event_name"
+    )
     return dict(session.sql(query).fetchall())
 
 

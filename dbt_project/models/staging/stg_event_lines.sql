@@ -54,10 +54,25 @@ deduplicated as (
         coalesce(event_id, md5(line_key || ':' || copy_in_file)) as final_event_id,
         row_number() over (
             partition by coalesce(event_id, md5(line_key || ':' || copy_in_file))
-            order by received_at desc nulls last, occurred_at, account_id, user_id, event_name, quantity, properties
+            order by
+                received_at desc nulls last,
+                occurred_at asc,
+                account_id asc,
+                user_id asc,
+                event_name asc,
+                quantity asc,
+                properties asc
         ) > 1 as is_duplicate
 
     from numbered
+
+),
+
+single as (
+
+    select lines.*
+    from lines
+    anti join repeated_keys on lines.line_key = repeated_keys.line_key and lines.problem is null
 
 ),
 
@@ -76,8 +91,7 @@ final as (
         problem,
         false as is_duplicate
 
-    from lines
-    anti join repeated_keys on lines.line_key = repeated_keys.line_key and lines.problem is null
+    from single
 
     union all
 

@@ -2,15 +2,7 @@
 {{ config(materialized='table') }}
 
 {#- Line numbers cost a second read in file order, so only files that need it are read again. -#}
-{%- set event_lines = ref('stg_event_lines') -%}
-{%- set bad_files = [] -%}
-{%- if execute -%}
-    {%- for file in run_query(
-        "select distinct file from " ~ event_lines ~ " where problem is not null order by file"
-    ).columns[0].values() -%}
-        {%- do bad_files.append(file | replace("'", "''")) -%}
-    {%- endfor -%}
-{%- endif -%}
+{%- set bad_files = files_in_quarantine(ref('stg_event_lines')) %}
 
 with
 -- DuckDB keeps the order of a file when it numbers rows.
@@ -22,7 +14,7 @@ events_numbered as (
         row_number() over () as n
 
     from {{ staged('events') }}
-    where {% if bad_files %}file in ('{{ bad_files | join("', '") }}'){% else %}false{% endif %}
+    where {{ "file in ('" ~ bad_files | join("', '") ~ "')" if bad_files else 'false' }}
 
 ),
 
@@ -61,17 +53,17 @@ unusable as (
 file_lines as (
 
     select
-        file,
-        uptake_line_numbers(file) as line_numbers
+        files.file,
+        uptake_line_numbers(files.file) as line_numbers
 
-    from (select distinct unusable.file from unusable)
+    from (select distinct unusable.file from unusable) as files
 
 ),
 
 final as (
 
     select
-        replace(unusable.file, '{{ (raw_folder() ~ '/') | replace("'", "''") }}', '') as file,
+        {{ relative_to_raw('unusable.file') }} as file,
         file_lines.line_numbers[unusable.ordinal] as line_no,
         unusable.reason
 

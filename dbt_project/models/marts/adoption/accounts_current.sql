@@ -1,6 +1,4 @@
 -- grain: one row per account, as of the snapshot
-{%- set weights = var('health_weights') %}
-
 with
 accounts as (select * from {{ ref('dim_accounts') }}),
 
@@ -145,12 +143,18 @@ weighed as (
 
     select
         *,
-        {%- for component, weight in weights.items() %}
-        case when health_{{ component }} is not null then {{ weight }} else 0 end{{ ' +' if not loop.last }}
-        {%- endfor %} as weight_known,
-        {%- for component, weight in weights.items() %}
-        coalesce({{ weight }} * health_{{ component }}, 0){{ ' +' if not loop.last }}
-        {%- endfor %} as weighted_sum
+        case when health_breadth is not null then {{ var('health_weight_breadth') }} else 0 end
+        + case when health_seats is not null then {{ var('health_weight_seats') }} else 0 end
+        + case when health_trend is not null then {{ var('health_weight_trend') }} else 0 end
+        + case when health_recency is not null then {{ var('health_weight_recency') }} else 0 end
+            as weight_known,
+        coalesce({{ var('health_weight_breadth') }} * health_breadth, 0)
+        + coalesce({{ var('health_weight_seats') }} * health_seats, 0)
+        + coalesce({{ var('health_weight_trend') }} * health_trend, 0)
+        + coalesce({{ var('health_weight_recency') }} * health_recency, 0)
+            as weighted_sum,
+        {{ var('health_weight_breadth') }} + {{ var('health_weight_seats') }} + {{ var('health_weight_trend') }}
+        + {{ var('health_weight_recency') }} as weight_total
 
     from components
 
@@ -183,7 +187,7 @@ final as (
         usage_trend,
         days_since_last_use,
         {{ ratio('weighted_sum', 'weight_known') }} as health,
-        {{ ratio('weight_known', weights.values() | sum) }} as health_coverage,
+        {{ ratio('weight_known', 'weight_total') }} as health_coverage,
         concat_ws(
             '; ',
             'uses ' || count_features_adopted || ' of ' || count_features_entitled || ' features in its plan',

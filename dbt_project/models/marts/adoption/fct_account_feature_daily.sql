@@ -14,7 +14,7 @@ final as (
 
     from contact_feature_days
     where feature_key is not null
-    group by 1, 2, 3
+    group by account_id, feature_key, date_day
     order by date_day, account_id, feature_key
 
 )

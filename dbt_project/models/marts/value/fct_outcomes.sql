@@ -71,8 +71,15 @@ lesson_days as (
             lessons.account_id = contact_feature_days.account_id
             and lessons.feature_key = contact_feature_days.feature_key
             and (lessons.learner = '' or lessons.learner = contact_feature_days.contact_id)
-            and contact_feature_days.first_used_at <= lessons.counted_until
-    group by 1, 2, 3, 4, 5, 6, 7
+            and lessons.counted_until >= contact_feature_days.first_used_at
+    group by
+        lessons.enrollment_id,
+        lessons.learner,
+        lessons.feature_key,
+        lessons.goal_reach,
+        lessons.adopted_days,
+        lessons.enrolled_on,
+        contact_feature_days.date_day
 
 ),
 
@@ -154,8 +161,14 @@ entitled_days as (
         on
             periods.account_id = contact_feature_days.account_id
             and account_features.feature_key = contact_feature_days.feature_key
-            and contact_feature_days.first_used_at <= periods.counted_until
-    group by 1, 2, 3, 4, 5, 6
+            and periods.counted_until >= contact_feature_days.first_used_at
+    group by
+        periods.enrollment_id,
+        periods.enrolled_on,
+        periods.counted_until,
+        account_features.feature_key,
+        features.adopted_days,
+        contact_feature_days.date_day
 
 ),
 
@@ -169,7 +182,7 @@ feature_use as (
         sum(case when {{ in_window('age_at_end') }} then 1 else 0 end) as days_at_end
 
     from entitled_days
-    group by 1, 2, 3
+    group by enrollment_id, feature_key, adopted_days
 
 ),
 
