@@ -59,7 +59,7 @@ _SIGNS: Mapping[str, Callable[[Expression, Expression], Expression]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
-    "/": lambda a, b: CaseExpression(b != _number(0.0), a / b),  # a divisor of zero: unknown
+    "/": lambda a, b: a / b,  # by zero it is infinite, so never finite again: the parser lets none into a divisor
 }
 
 _MICROSECONDS_A_DAY = 86_400_000_000.0
