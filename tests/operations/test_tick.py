@@ -62,10 +62,11 @@ def test_a_tick_that_fails_frees_the_fence_and_tells_no_detail(town, now, monkey
 
 def test_the_whole_journey_is_walked_once(town, now):
     town.approve()
-    for hour in range(0, 24 * 8, 8):
-        town.publish(now + hour * HOUR, snapshot_id=f"s{hour}") if hour % 24 == 0 else None
-        town.tick(now + hour * HOUR)
-        town.send(now + hour * HOUR)
+    for day in range(12):
+        moment = now + day * DAY - timedelta(minutes=30)  # everybody's window is open
+        town.publish(moment, snapshot_id=f"s{day}")
+        town.tick(moment)
+        town.send(moment)
     stages = Counter(town.rows("select contact_id, stage_key from sends"))
     treated = town.rows(
         "select contact_id from enrollment_contacts join enrollments using (enrollment_id) where arm = 'treatment'"
