@@ -135,7 +135,10 @@ DUE = StageFacts(due_at=NOW)
         (DUE, (Verdict.SEND, None)),
         (replace(DUE, is_task=True, in_window=False), (Verdict.TASK, None)),
         (replace(DUE, due_at=NOW - 7 * DAY), (Verdict.SEND, None)),
-        (replace(DUE, due_at=NOW - 7 * DAY - timedelta(microseconds=1), paused=True), (Verdict.PASS_OVER, Reason.TOO_LATE)),
+        (
+            replace(DUE, due_at=NOW - 7 * DAY - timedelta(microseconds=1), paused=True),
+            (Verdict.PASS_OVER, Reason.TOO_LATE),
+        ),
         (replace(DUE, when=False, paused=True), (Verdict.PASS_OVER, Reason.CONDITION_FALSE)),
         (replace(DUE, when=None), (Verdict.PASS_OVER, Reason.VALUE_MISSING)),
         (replace(DUE, paused=True, gate_held=True), (Verdict.RETRY, Reason.PAUSED)),
@@ -192,6 +195,8 @@ def test_caps_hold_and_the_order_of_rows_is_irrelevant(mails, random):
     assert len({mail.address_hash for mail in leaving}) == len(leaving)
     assert all(mail.person_room >= 1 for mail in leaving)
     for one in leaving:
-        assert sum(other.account_id == one.account_id and other.rank <= one.rank for other in leaving) <= one.account_room
+        assert (
+            sum(other.account_id == one.account_id and other.rank <= one.rank for other in leaving) <= one.account_room
+        )
     shuffled = random.sample(range(len(mails)), len(mails))
     assert settle([mails[i] for i in shuffled]) == [verdicts[i] for i in shuffled]
