@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from typing import Any
+
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
 
 from uptake.bootstrap import open_uptake
+from uptake.errors import UptakeError
 from uptake.markdown import outcome_summary
+from uptake.run_states import done, refused
 
 
-@flow(name="measure", log_prints=True)
-def measure() -> list[str]:
-    """Estimate the lift of every playbook and write the value report."""
-    uptake = open_uptake()
-    outcomes = uptake.measure()
-    reports = uptake.report()
+@flow(name="measure")
+def measure() -> State[Any]:
+    """Estimate the lift of every playbook against its holdout, and write the value report. Mails nobody."""
+    try:
+        with closing(open_uptake()) as uptake:
+            outcomes = uptake.measure()
+            reports = uptake.report()
+    except UptakeError as error:
+        return refused(error)
     create_markdown_artifact(
-        outcome_summary(outcomes),
+        outcome_summary(outcomes, report=reports.value_report.name),
         key="value",
-        description=f"Lift by playbook; the report is {reports.value_report.name}",
+        description="What each playbook changed, with its verdict",
     )
-    return [f"{outcome.playbook}: {outcome.verdict}" for outcome in outcomes]
+    verdicts = "; ".join(f"{outcome.playbook}: {outcome.verdict}" for outcome in outcomes)
+    return done(verdicts or "no playbook has taken anybody in yet")

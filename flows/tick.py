@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from typing import Any
+
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
 
 from uptake.bootstrap import open_uptake
-from uptake.markdown import tick_summary
+from uptake.errors import UptakeError
+from uptake.markdown import tick_headline, tick_summary
+from uptake.run_states import done, held, refused
 
 
-@flow(name="tick", log_prints=True)
-def tick() -> dict[str, int]:
-    """Fold in what the mail service told, decide for everybody who is in, and send what is due.
+@flow(name="tick")
+def tick() -> State[Any]:
+    """Take in what the mail service told, decide for everybody who is in, and send what is due.
 
-    Safe to run at any time and as often as you like: a second run changes nothing.
+    Safe to run at any time and as often as you like: nobody gets the same mail twice. Ends Held when the data, a
+    pause or the mail service stands in the way; the artifact says what.
     """
-    result = open_uptake().tick()
-    create_markdown_artifact(tick_summary(result), key="tick", description="What this tick decided and sent")
-    return dict(result.counts)
+    try:
+        with closing(open_uptake()) as uptake:
+            report = uptake.tick()
+    except UptakeError as error:
+        return refused(error)
+    create_markdown_artifact(tick_summary(report), key="tick", description="What this tick decided and sent")
+    return held(report.reasons) if report.reasons else done(tick_headline(report))

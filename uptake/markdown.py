@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
     from uptake.operations.refresh import RefreshResult
 
 _SHOWN = 15
+# Whatever Markdown, or the HTML within it, could take for markup anywhere in a line, and at its beginning.
+_ESCAPES = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>#|~&$"})
+_LEADING = re.compile(r"^(\d*)([-+=.)])")
+
+_DECISIONS = {
+    "send": "send",
+    "task": "open a task",
+    "retry": "not now",
+    "pass_over": "stage passed over",
+    "end": "contact leaves",
+    "account_end": "enrollment ends",
+}
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "None.") -> str:
@@ -23,61 +36,73 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = 
     lines = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
     if not lines:
         return empty
-    return "\n".join(["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *lines])
+    return "\n".join(["| " + " | ".join(map(_cell, header)) + " |", "|" + "---|" * len(header), *lines])
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    text = " ".join(str(value).split())
-    for mark in "\\`*_|<>[]":
-        text = text.replace(mark, f"\\{mark}")
-    return text
+    return _LEADING.sub(r"\1\\\2", " ".join(str(value).split()).translate(_ESCAPES))
+
+
+def _words(name: Any) -> str:
+    """Return a name of the code as words."""
+    return str(name).replace("_", " ")
 
 
 def refresh_summary(result: RefreshResult) -> str:
     """Say what came in and what the gate found."""
-    parts = [
-        f"# Refresh: {'HELD' if result.gate == 'held' else 'passed'}",
-        table(
-            ("lines", "events", "duplicates", "quarantined", "unattributed", "accounts", "users", "features"),
-            [
-                (
-                    f"{result.lines:,}",
-                    f"{result.events:,}",
-                    f"{result.duplicates:,}",
-                    f"{result.quarantined:,}",
-                    f"{result.unattributed:,}",
-                    f"{result.accounts:,}",
-                    f"{result.users:,}",
-                    f"{result.features:,}",
-                )
-            ],
-        ),
-    ]
+    parts = [f"# Refresh: {'HELD' if result.gate == 'held' else 'passed'}"]
     if result.snapshot_id:
         parts.append(f"Published snapshot `{result.snapshot_id}`.")
     if result.reasons:
         parts += ["Nothing was published and no mail will be sent, because:", _bullets(result.reasons)]
+    counts = {
+        "lines read": result.lines,
+        "events": result.events,
+        "duplicates": result.duplicates,
+        "quarantined: could not be read": result.quarantined,
+        "events of nobody known": result.unattributed,
+        "accounts": result.accounts,
+        "users": result.users,
+        "features": result.features,
+    }
+    parts.append(table(("what", "count"), [(what, f"{count:,}") for what, count in counts.items()]))
     if result.unmapped_events:
         most = sorted(result.unmapped_events.items(), key=lambda item: (-item[1], item[0]))
-        parts += ["## Events no feature claims", table(("event", "count"), most[:_SHOWN])]
+        shown = [(name, f"{count:,}") for name, count in most[:_SHOWN]]
+        parts += ["## Events no feature claims", table(("event", "count"), shown)]
+        if len(most) > len(shown):
+            parts.append(f"... and {len(most) - len(shown):,} more.")
     return "\n\n".join(parts)
+
+
+def plan_headline(result: PlanResult) -> str:
+    """Say in one line what a plan would do."""
+    plan = result.plan
+    return (
+        f"plan {plan.plan_id}: {plan.count_accounts:,} accounts with {plan.count_contacts:,} contacts would enter;"
+        " nobody was mailed"
+    )
 
 
 def plan_summary(result: PlanResult) -> str:
     """Say who would enter, who would not and why, and what would be sent when."""
     plan, summary = result.plan, result.plan.summary
+    playbook, rules = result.release.playbook, result.release.workspace.approval
     stages = [
         (key, "e-mail" if stage.email else "task", result.release.texts[key].subject if stage.email else stage.task)
-        for key, stage in result.release.playbook.stages.items()
+        for key, stage in playbook.stages.items()
     ]
     days: dict[str, dict[str, int]] = {}
     for row in summary["sends_by_day"]:
         days.setdefault(row["day"], {})[row["stage_key"]] = row["count_sends"]
     keys = [key for key, kind, _ in stages if kind == "e-mail"]
+    goal = playbook.goal
     return "\n\n".join(
         [
             f"# Plan {_cell(plan.plan_id)}",
@@ -85,53 +110,113 @@ def plan_summary(result: PlanResult) -> str:
             f"{_cell(datetime.fromisoformat(summary['as_of']))} UTC. Nothing is sent until this plan is approved.",
             table(
                 ("arm", "accounts", "contacts"),
-                [(arm, f"{n['accounts']:,}", f"{n['contacts']:,}") for arm, n in summary["arms"].items()],
+                [(_words(arm), f"{n['accounts']:,}", f"{n['contacts']:,}") for arm, n in summary["arms"].items()],
                 empty="Nobody would enter.",
             ),
+            f"Holdout: {playbook.holdout:.0%} of accounts get nothing, so that the effect can be measured. "
+            f"Goal: the {goal.by} has {goal.reach} what it is taught, within {goal.within.days} days.",
             "## Left out",
             table(
                 ("reason", "accounts", "contacts"),
-                [(reason, f"{n['accounts']:,}", f"{n['contacts']:,}") for reason, n in summary["left_out"].items()],
+                [
+                    (_words(reason), f"{n['accounts']:,}", f"{n['contacts']:,}")
+                    for reason, n in summary["left_out"].items()
+                ],
+                empty="Nobody who matches is left out.",
             ),
             "## First sends, by day",
             table(
-                ("day", *keys), [(day, *(counts.get(key, 0) for key in keys)) for day, counts in sorted(days.items())]
+                ("day", *keys),
+                [(day, *(counts.get(key, 0) for key in keys)) for day, counts in sorted(days.items())],
+                empty="No e-mail would be sent.",
             ),
             "## Stages",
             table(("stage", "kind", "subject or task"), stages),
-            f"Release `{plan.release_hash[:12]}`, plan `{plan.plan_hash[:12]}`, snapshot `{plan.snapshot_id}`."
-            " Approve with "
-            f"`uptake approve {plan.plan_id} --by NAME`, or run this deployment again with mode *approve and run*.",
+            "## If you approve it",
+            f"Its release may take accounts in for {rules.expires.days} days, at every tick up to {rules.tolerance:.0%}"
+            " more than this plan; beyond that nobody enters, and a new plan is needed. Run this deployment again with"
+            " the mode *approve and run* and your name (it plans anew, and approves what it finds then), or, for"
+            " exactly this plan:",
+            f"```\nuptake approve {plan.plan_id} --by NAME\n```",
+            f"Release `{plan.release_hash[:12]}`, plan `{plan.plan_hash[:12]}`, snapshot `{plan.snapshot_id}`.",
         ]
     )
 
 
+def tick_headline(report: TickReport) -> str:
+    """Say in one line what a tick did."""
+    if report.decided.status != "done":
+        return f"{report.decided.status}; this one decided nothing"
+    entered = sum(report.decided.entered.values())
+    return f"{entered:,} accounts entered, {report.sent.accepted:,} mails accepted"
+
+
 def tick_summary(report: TickReport) -> str:
     """Say what was decided and sent, and what stood in the way."""
-    rows = [(name.replace("_", " "), f"{count:,}") for name, count in report.counts.items() if count]
-    parts = [f"# Tick: {report.decided.status}", table(("what", "count"), rows, empty="Nothing was due.")]
+    decided, sent = report.decided, report.sent
+    outcomes = {
+        "accepted by the mail service": sent.accepted,
+        "validated only (sandbox mode)": sent.sandboxed,
+        "fate unknown": sent.unknown + sent.expired,
+        "failed": sent.failed,
+        "put back for a later tick": sent.put_back,
+        **{f"withheld: {_words(reason)}": count for reason, count in sent.withheld.items()},
+    }
+    found = [(what, f"{count:,}") for what, count in outcomes.items() if count]
+    decisions = [(*_decision(name), f"{count:,}") for name, count in decided.counts.items()]
+    parts = [f"# Tick: {tick_headline(report)}"]
     if report.reasons:
-        parts += ["## What stood in the way", _bullets(report.reasons)]
+        parts += ["## What stands in the way", _bullets(report.reasons)]
+    parts += [
+        "## Taken in",
+        table(
+            ("playbook", "accounts, all arms"),
+            [(name, f"{count:,}") for name, count in decided.entered.items() if count],
+            empty="Nobody new.",
+        ),
+        "## Decided",
+        table(("decision", "because", "contacts"), decisions, empty="Nothing was due."),
+        "## Sent",
+        table(("what", "mails"), found, empty="Nothing was waiting to be sent."),
+    ]
+    if report.folded.new_events:
+        parts.append(f"{report.folded.new_events:,} delivery events were taken in.")
+    if decided.snapshot_id:
+        parts.append(f"Snapshot `{decided.snapshot_id}`.")
     return "\n\n".join(parts)
 
 
-def outcome_summary(outcomes: Sequence[PlaybookOutcome]) -> str:
-    """Say what each playbook changed."""
+def _decision(name: str) -> tuple[str, str | None]:
+    verdict, _, reason = name.partition(":")
+    return _DECISIONS.get(verdict, _words(verdict)), _words(reason) if reason else None
+
+
+def outcome_summary(outcomes: Sequence[PlaybookOutcome], *, report: str | None = None) -> str:
+    """Say what each playbook changed; `report` is the file name of the value report, when one was written."""
     rows = []
     for outcome in outcomes:
         arm = outcome.lift.arms[0] if outcome.lift else None
         rows.append(
             (
                 outcome.playbook,
+                outcome.verdict.value,
+                f"{arm.lift_abs * 100:+.1f} points" if arm else None,
+                f"{arm.ci_lower * 100:+.1f} to {arm.ci_upper * 100:+.1f}" if arm else None,
                 sum(outcome.count_enrolled.values()),
                 sum(outcome.count_closed.values()),
-                f"{arm.lift_abs * 100:+.1f} pp" if arm else None,
-                f"{arm.ci_lower * 100:+.1f} to {arm.ci_upper * 100:+.1f} pp" if arm else None,
-                outcome.verdict.value,
+                outcome.is_final,
             )
         )
-    header = ("playbook", "enrolled", "windows closed", "lift", "95 % interval", "verdict")
-    return "# What the playbooks changed\n\n" + table(header, rows, empty="No playbook has taken anybody in yet.")
+    header = ("playbook", "verdict", "lift", "95 % interval", "accounts", "windows closed", "final")
+    parts = [
+        "# What the playbooks changed",
+        table(header, rows, empty="No playbook has taken anybody in yet."),
+        "Lift: accounts that reached the goal inside their window, treated minus holdout, in percentage points. The"
+        " verdict counts, not the lift: before a playbook is final, the interval is for reading and not for deciding.",
+    ]
+    if report is not None:
+        parts.append(f"The value report, `{report}`, was written anew; it is on the internal pages under *Reports*.")
+    return "\n\n".join(parts)
 
 
 def lift_summary(lift: Lift) -> str:
@@ -176,7 +261,8 @@ def status_summary(status: Status) -> str:
         ("Controls, newest first", status.controls),
     ):
         shown = rows[:_SHOWN]
-        parts += [f"## {title}", table(list(shown[0]) if shown else (), [list(row.values()) for row in shown])]
+        header = [_words(name) for name in shown[0]] if shown else ()
+        parts += [f"## {title}", table(header, [list(row.values()) for row in shown])]
         if len(rows) > len(shown):
             parts.append(f"... and {len(rows) - len(shown)} more; `--json` lists all.")
     return "\n\n".join(parts)
