@@ -27,6 +27,7 @@ from uptake.domain.sends import TAKEN, DeliveryEvent, DeliveryEventType, SendSta
 from uptake.ports import Keys
 
 OWNERS = st.sampled_from(["w1", "w2"])
+ANSWERS = st.sampled_from(["accepted", "unknown", "failed", "put_back"])
 CONTACTS = [f"c{number}" for number in range(4)]
 TYPES = st.sampled_from(["processed", "deferred", "delivered", "bounce", "dropped", "open"])
 LEASE = timedelta(minutes=5)
@@ -90,7 +91,7 @@ def outbox(sqlite_template, new_world, tmp_path_factory):
             self.batches[owner], self.flying[owner] = [], batch
 
         @precondition(lambda self: any(self.flying.values()))
-        @rule(owner=OWNERS, answer=st.sampled_from(["accepted", "unknown", "failed", "put_back"]))
+        @rule(owner=OWNERS, answer=ANSWERS)
         def answer(self, owner, answer):
             batch, sends, now = self.flying[owner], self.ledger.sends, self.world.now
             before = {send_id: self.world.status(send_id) for send_id in batch}
@@ -102,6 +103,9 @@ def outbox(sqlite_template, new_world, tmp_path_factory):
             elif answer == "put_back":
                 sends.put_back(batch, now=now, owner=owner)
                 moved = [one for one in batch if before[one] == "sending" and self.world.status(one) == "planned"]
+                assert not set(moved) & set(self.flying["w2" if owner == "w1" else "w1"]), (
+                    "put back under another's feet"
+                )
                 self.permits.update(moved)
             else:
                 getattr(sends, answer)(batch, detail="x", now=now, owner=owner)
@@ -110,7 +114,42 @@ def outbox(sqlite_template, new_world, tmp_path_factory):
         @rule(minutes=st.integers(1, 10))
         def wait(self, minutes):
             self.world.now += timedelta(minutes=minutes)
+
+        @rule()
+        def expire(self):
             self.ledger.sends.expire(now=self.world.now)
+
+        @rule(
+            owner=OWNERS,
+            before=st.sampled_from(["nothing", "suppress", "pause", "wait", "other"]),
+            after=st.sampled_from(["nothing", "event", "other", "release"]),
+            answer=ANSWERS,
+        )
+        def send(self, owner, before, after, answer):
+            """A worker's whole round, with the one thing in between that it is there to survive."""
+            other = "w2" if owner == "w1" else "w1"
+            self.claim(owner, 2)
+            batch = list(self.batches[owner])
+            if before == "suppress" and batch:
+                self.suppress(self.contact_of[batch[0]])
+            elif before == "pause" and not self.paused:
+                self.pause_or_resume()
+            elif before != "nothing":
+                self.wait(6)
+                if before == "other":
+                    self.claim(other, 2)
+            self.intend(owner)
+            if after == "event" and batch:
+                self.event(self.send_ids.index(batch[0]), ["delivered"])
+            elif after != "nothing":
+                self.wait(6)
+                if after == "release":
+                    self.expire()
+                    for send_id in batch:
+                        self.release(self.send_ids.index(send_id))
+                self.claim(other, 2)
+                self.intend(other)
+            self.answer(owner, answer)
 
         @precondition(lambda self: any(self.intents.values()))
         @rule(send=st.integers(0, 3))

@@ -283,3 +283,14 @@ def test_two_workers_never_hold_the_same_send(world, open_again):
     assert errors == []
     assert len(taken["w1"]) + len(taken["w2"]) == 200
     assert not set(taken["w1"]) & set(taken["w2"])
+
+
+def test_an_answer_that_comes_after_the_delivery_sets_nothing_back(world):
+    (ann,) = world.planned(ANN)
+    world.claim()
+    world.intend([ann])
+    with world.ledger._store.write() as connection:
+        connection.execute(sa.text("update sends set status = 'delivered'"))
+    world.ledger.sends.accepted([ann], message_id="m", now=world.now)
+    (row,) = world.ledger.read("send", send_id=ann)
+    assert (row["status"], row["message_id"]) == ("delivered", "m")
