@@ -8,7 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -150,12 +150,12 @@ def test_a_lift_of_nothing_is_wrong_use(uptake: Run) -> None:
 
 
 @pytest.fixture(scope="module")
-def github(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Iterator[tuple[Run, dict[str, object]]]:
+def github(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> tuple[Run, dict[str, object]]:
     """One hour of GitHub's archive, refreshed once."""
     run = runner(tmp_path_factory.mktemp("github"))
     done = run("refresh", "--source", "gharchive", "--raw", str(shared_data / "gharchive"), "--json")
     assert done.returncode == 0, done.stderr
-    yield run, json.loads(done.stdout)
+    return run, json.loads(done.stdout)
 
 
 @pytest.mark.slow

@@ -50,7 +50,8 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
         as_of=AS_OF,
         marts={
             "dim_features": [
-                {"feature_key": key, "name": key.replace("_", " ").title(), "ladder_rank": n} for n, key in enumerate(FEATURES)
+                {"feature_key": key, "name": key.replace("_", " ").title(), "ladder_rank": n}
+                for n, key in enumerate(FEATURES)
             ],
             "accounts_current": [
                 {

@@ -33,7 +33,9 @@ def test_rotation_adds_and_never_removes(tmp_path: Path) -> None:
     assert after.tokens[1:] == before.tokens
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"keys": []}', '{"keys": ["c2hvcnQ="]}', '{"keys": ["not base64!"]}', "[1]"])
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"keys": []}', '{"keys": ["c2hvcnQ="]}', '{"keys": ["not base64!"]}', "[1]"]
+)
 def test_a_broken_ring_is_one_clear_line_and_is_left_as_it_was(tmp_path: Path, content: str) -> None:
     (tmp_path / "keys.json").write_text(content)
     with pytest.raises(SettingsError, match=r"keys\.json: .*restore it from a backup"):

@@ -91,7 +91,8 @@ def lift(marts: duckdb.DuckDBPyConnection) -> Result:
         """
     )
     sums = """
-        select arm, count(*), avg(outcome), avg(before), var_samp(outcome), var_samp(before), covar_samp(outcome, before)
+        select arm, count(*), avg(outcome), avg(before), var_samp(outcome), var_samp(before),
+               covar_samp(outcome, before)
         from units group by arm
     """
     counts = "select count(*) from units where arm = 'treatment'"

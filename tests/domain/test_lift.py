@@ -59,7 +59,7 @@ def test_the_sequence_is_wider_than_a_plain_interval_and_tightest_near_its_optim
 
 
 def test_looking_every_day_at_nothing_rarely_says_something() -> None:
-    # 300 null playbooks of 400 accounts, looked at after every 20: the plain interval would cry wolf in about a quarter.
+    # 300 null playbooks of 400 accounts, looked at after every 20: a plain interval would cry wolf in about a quarter.
     draw = random.Random(7)
     alarms = 0
     for _ in range(300):

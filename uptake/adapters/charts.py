@@ -103,7 +103,7 @@ def lift_intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
 
 
 def feature_bars(rows: Sequence[tuple[str, float, float]]) -> str:
-    """Draw per feature the share of paying accounts that adopted it, and that at least use it: (name, adopted, used)."""
+    """Draw per feature the share of paying accounts that adopted it, and that ever used it: (name, adopted, used)."""
     values = [
         {"feature": name, "adopted": adopted, "used": used, "order": n} for n, (name, adopted, used) in enumerate(rows)
     ]

@@ -114,7 +114,8 @@ class DuckEvidence:
                 select feature_key, name, adoption_state, last_used_on
                 from account_features join dim_features using (feature_key)
                 where account_id = $1 and is_entitled
-                order by array_position(['adopted', 'lapsed', 'tried', 'never'], adoption_state), ladder_rank, feature_key
+                order by
+                    array_position(['adopted', 'lapsed', 'tried', 'never'], adoption_state), ladder_rank, feature_key
                 """,
                 account_id,
             )
