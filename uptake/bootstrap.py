@@ -144,7 +144,18 @@ class Uptake:
     @cached_property
     def snapshots(self) -> DuckSnapshots:
         """The store of published snapshots."""
-        return DuckSnapshots(self.home)
+        # What decides a goal column: a changed definition marks the verdict and holds new entries.
+        project = self.settings.dbt_project_dir
+        return DuckSnapshots(
+            self.home,
+            definitions=(
+                self.feature_catalogue,
+                project / "macros" / "windows.sql",
+                project / "models" / "marts" / "adoption" / "account_features.sql",
+                project / "models" / "marts" / "adoption" / "contact_features.sql",
+                project / "models" / "marts" / "value" / "fct_outcomes.sql",
+            ),
+        )
 
     @cached_property
     def transformer(self) -> DbtTransformer:
@@ -231,11 +242,11 @@ class Uptake:
 
     # --- operations -------------------------------------------------------------------------------------
 
-    def refresh(self, *, as_of: datetime | None = None) -> _refresh.RefreshResult:
-        """Raw logs to a published snapshot, if the gate lets it pass."""
+    def refresh(self, *, as_of: datetime | None = None, docs: bool = True) -> _refresh.RefreshResult:
+        """Raw logs to a published snapshot, if the gate lets it pass; `docs` writes the data docs, too."""
         if as_of is None and self.settings.sandbox:
             as_of = self.clock.now()
-        return _refresh.refresh(
+        result = _refresh.refresh(
             self.transformer,
             self.suites,
             self.snapshots,
@@ -247,6 +258,9 @@ class Uptake:
             git_sha=self.git_sha,
             clock=self.clock,
         )
+        if docs:
+            self.suites.build_docs()
+        return result
 
     def check(self) -> list[str]:
         """Return every problem of the playbooks folder."""

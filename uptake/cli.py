@@ -108,7 +108,7 @@ def refresh(
     _show(result, as_json=as_json, markdown=refresh_summary)
     if result.gate == "held":
         if not as_json:
-            _err.print("uptake: HELD, no snapshot was published and no mail will be sent: " + "; ".join(result.reasons))
+            _err.print("uptake: HELD, no snapshot was published: " + "; ".join(result.reasons))
         raise typer.Exit(1)
 
 

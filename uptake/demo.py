@@ -12,6 +12,7 @@ from rich.console import Console
 from uptake.bootstrap import Uptake, open_uptake
 from uptake.domain.arms import Arm
 from uptake.domain.sends import TAKEN
+from uptake.errors import Refused
 from uptake.sandbox import SEED
 from uptake.sandbox.base import HISTORY_DAYS, simulate
 from uptake.sandbox.catalogue import read_catalogue
@@ -37,7 +38,7 @@ class Product:
 
     def refresh(self, *, now: datetime) -> Refreshed:
         """Build, validate, publish."""
-        result = self._uptake.refresh(as_of=now)
+        result = self._uptake.refresh(as_of=now, docs=False)
         return Refreshed(is_passed=result.gate == "passed", reasons=result.reasons)
 
     def plan(self, playbook: str, *, now: datetime) -> str:
@@ -64,14 +65,19 @@ class Product:
         """Estimate every lift, so that an error shows before the report is written."""
         self._uptake.measure()
 
-    def report(self, *, now: datetime) -> Mapping[str, Path]:  # noqa: ARG002
+    def report(self, *, now: datetime) -> Mapping[str, Path]:
         """Write the pages."""
         reports = self._uptake.report()
         inbox = write_inbox(self._uptake.home, self._uptake.home / "reports" / "inbox.html")
         pages = {"Value report": reports.value_report}
         if reports.account_page is not None:
             pages["Account page"] = reports.account_page
-        return {**pages, "Inbox": inbox, "Data docs": self._uptake.suites.build_docs()}
+        try:
+            docs = self._uptake.suites.build_docs()
+        except Refused:  # killed since the last refresh: these suites belong to a process that is gone
+            self.refresh(now=now)
+            docs = self._uptake.suites.build_docs()
+        return {**pages, "Inbox": inbox, "Data docs": docs}
 
     def enrollments(self) -> Sequence[Enrollment]:
         """Return every enrollment with the features taught in it, as the last refresh exported them."""

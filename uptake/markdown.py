@@ -51,7 +51,11 @@ def _cell(value: Any) -> str:
 
 def _words(name: Any) -> str:
     """Return a name of the code as words."""
-    return str(name).replace("_", " ")
+    return {"re_entry": "entered before"}.get(str(name), str(name).replace("_", " "))
+
+
+def _accounts(count: int) -> str:
+    return f"{count:,} account{'' if count == 1 else 's'}"
 
 
 def refresh_summary(result: RefreshResult) -> str:
@@ -60,7 +64,7 @@ def refresh_summary(result: RefreshResult) -> str:
     if result.snapshot_id:
         parts.append(f"Published snapshot `{result.snapshot_id}`.")
     if result.reasons:
-        parts += ["Nothing was published and no mail will be sent, because:", _bullets(result.reasons)]
+        parts += ["Nothing was published, because:", _bullets(result.reasons)]
     counts = {
         "lines read": result.lines,
         "events": result.events,
@@ -85,7 +89,7 @@ def plan_headline(result: PlanResult) -> str:
     """Say in one line what a plan would do."""
     plan = result.plan
     return (
-        f"plan {plan.plan_id}: {plan.count_accounts:,} accounts with {plan.count_contacts:,} contacts would enter;"
+        f"plan {plan.plan_id}: {_accounts(plan.count_accounts)} with {plan.count_contacts:,} contacts would enter;"
         " nobody was mailed"
     )
 
@@ -106,7 +110,7 @@ def plan_summary(result: PlanResult) -> str:
     return "\n\n".join(
         [
             f"# Plan {_cell(plan.plan_id)}",
-            f"**{plan.count_accounts:,} accounts** with {plan.count_contacts:,} contacts would enter, as of "
+            f"**{_accounts(plan.count_accounts)}** with {plan.count_contacts:,} contacts would enter, as of "
             f"{_cell(datetime.fromisoformat(summary['as_of']))} UTC. Nothing is sent until this plan is approved.",
             table(
                 ("arm", "accounts", "contacts"),
@@ -119,7 +123,7 @@ def plan_summary(result: PlanResult) -> str:
             table(
                 ("reason", "accounts", "contacts"),
                 [
-                    (_words(reason), f"{n['accounts']:,}", f"{n['contacts']:,}")
+                    (_words(reason), f"{n['accounts']:,}", f"{n['contacts']:,}" if n["contacts"] else "all")
                     for reason, n in summary["left_out"].items()
                 ],
                 empty="Nobody who matches is left out.",
@@ -148,7 +152,7 @@ def tick_headline(report: TickReport) -> str:
     if report.decided.status != "done":
         return f"{report.decided.status}; this one decided nothing"
     entered = sum(report.decided.entered.values())
-    return f"{entered:,} accounts entered, {report.sent.accepted:,} mails accepted"
+    return f"{_accounts(entered)} entered, {report.sent.accepted:,} mails accepted"
 
 
 def tick_summary(report: TickReport) -> str:
@@ -175,7 +179,7 @@ def tick_summary(report: TickReport) -> str:
             empty="Nobody new.",
         ),
         "## Decided",
-        table(("decision", "because", "contacts"), decisions, empty="Nothing was due."),
+        table(("decision", "because", "count"), decisions, empty="Nothing was due."),
         "## Sent",
         table(("what", "mails"), found, empty="Nothing was waiting to be sent."),
     ]

@@ -61,7 +61,7 @@ def share_over_time(points: Sequence[tuple[datetime, float]]) -> str:
                     "field": "share",
                     "type": "quantitative",
                     "title": "in use",
-                    "axis": {"format": ".0%"},
+                    "axis": {"format": ".1%"},
                     "scale": {"zero": False, "nice": True},
                 },
             },

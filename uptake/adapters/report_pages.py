@@ -38,7 +38,7 @@ class HtmlPages:
             trim_blocks=True,
         )
         source, _, _ = self._environment.loader.get_source(self._environment, "_style.css")  # type: ignore[union-attr]
-        self._environment.globals["style"] = Markup(source)  # noqa: S704: our own file
+        self._environment.globals["style"] = Markup(source)  # noqa: S704
 
     def leadership(self, report: ValueReport, *, account_link: str | None) -> str:
         """Return the leadership page."""
@@ -112,8 +112,8 @@ def _sentence(outcome: PlaybookOutcome) -> str:
         return f"{enrolled} accounts are in; {closed} windows have closed. There is nothing to compare yet."
     arm, control = outcome.lift.arms[0], outcome.lift.control
     numbers = (
-        f"{arm.mean:.0%} of {arm.n} taught accounts reached the goal, against {control.mean:.0%} of {control.n} held out:"
-        f" {arm.lift_abs * 100:+.1f} points (95 % interval {arm.ci_lower * 100:+.1f} to {arm.ci_upper * 100:+.1f})."
+        f"{arm.mean:.0%} of {arm.n} taught accounts reached the goal, against {control.mean:.0%} of {control.n} held"
+        f" out: {arm.lift_abs * 100:+.1f} points (95 % interval {arm.ci_lower * 100:+.1f} to {arm.ci_upper * 100:+.1f})."
     )
     match outcome.verdict:
         case Verdict.INVALID:
@@ -139,4 +139,4 @@ def _name_of_lift_chart(lifts: Sequence[tuple[str, Any]]) -> str:
 def _chart(svg: str, name: str) -> Markup:
     """Return the chart as one image with a name for those who cannot see it."""
     svg = re.sub(r'role="presentation" focusable="false"', 'aria-hidden="true" focusable="false"', svg, count=1)
-    return Markup('<div role="img" aria-label="{}">').format(name) + Markup(svg) + Markup("</div>")  # noqa: S704: drawn by charts, which escapes its texts
+    return Markup('<div role="img" aria-label="{}">').format(name) + Markup(svg) + Markup("</div>")  # noqa: S704
