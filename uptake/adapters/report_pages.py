@@ -112,8 +112,8 @@ def _sentence(outcome: PlaybookOutcome) -> str:
         return f"{enrolled} accounts are in; {closed} windows have closed. There is nothing to compare yet."
     arm, control = outcome.lift.arms[0], outcome.lift.control
     numbers = (
-        f"{arm.mean:.0%} of {arm.n} taught accounts reached the goal, against {control.mean:.0%} of {control.n} held"
-        f" out: {arm.lift_abs * 100:+.1f} points (95 % interval {arm.ci_lower * 100:+.1f} to {arm.ci_upper * 100:+.1f})."
+        f"{arm.mean:.0%} of {arm.n} taught accounts reached the goal, against {control.mean:.0%} of {control.n}"
+        f" held out: {arm.lift_abs * 100:+.1f} points (95 % interval {arm.ci_lower * 100:+.1f} to {arm.ci_upper * 100:+.1f})."
     )
     match outcome.verdict:
         case Verdict.INVALID:
