@@ -111,10 +111,10 @@ def _sentence(outcome: PlaybookOutcome) -> str:
     if outcome.lift is None:
         return f"{enrolled} accounts are in; {closed} windows have closed. There is nothing to compare yet."
     arm, control = outcome.lift.arms[0], outcome.lift.control
-    numbers = (
-        f"{arm.mean:.0%} of {arm.n} taught accounts reached the goal, against {control.mean:.0%} of {control.n}"
-        f" held out: {arm.lift_abs * 100:+.1f} points (95 % interval {arm.ci_lower * 100:+.1f} to {arm.ci_upper * 100:+.1f})."
-    )
+    taught = f"{arm.mean:.0%} of {arm.n} taught accounts reached the goal"
+    held_out = f"{control.mean:.0%} of {control.n} held out"
+    interval = f"{arm.ci_lower * 100:+.1f} to {arm.ci_upper * 100:+.1f}"
+    numbers = f"{taught}, against {held_out}: {arm.lift_abs * 100:+.1f} points (95 % interval {interval})."
     match outcome.verdict:
         case Verdict.INVALID:
             return f"The arms are not as large as they were drawn, so no verdict is given. Found: {numbers}"

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from uptake.bootstrap import open_uptake
+from uptake.errors import SettingsError
+from uptake.settings import Settings
+
+
+def test_the_ledger_lies_in_the_home_unless_a_server_is_named(tmp_path: Path) -> None:
+    assert Settings(home=tmp_path).ledger == f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    assert Settings(home=tmp_path, ledger_url="postgresql://db/uptake").ledger == "postgresql://db/uptake"
+
+
+def test_a_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENDGRID_API_KEY", "SG.secret")
+    settings = Settings()
+    assert settings.sendgrid_api_key is not None
+    assert settings.sendgrid_api_key.get_secret_value() == "SG.secret"
+    assert "secret" not in repr(settings)
+
+
+def test_a_setting_that_makes_no_sense_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UPTAKE_SANDBOX", "perhaps")
+    with pytest.raises(SettingsError, match="UPTAKE_SANDBOX") as caught:
+        open_uptake()
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_opened_or_written_before_it_is_used(tmp_path: Path) -> None:
+    open_uptake(home=tmp_path / "home")
+    assert not (tmp_path / "home").exists()
