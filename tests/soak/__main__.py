@@ -1,4 +1,4 @@
-"""`make soak`: the kill test as often as you have time for. Each world is killed with -9 at random moments until it ends.
+"""`make soak`: the kill test as often as you have time for. Every world is killed with -9 at random until it ends.
 
 Resumable: finished worlds stand in var/soak/kills.jsonl, one line each, and are not run again. GOAL=n sets how many.
 """

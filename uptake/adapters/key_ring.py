@@ -45,7 +45,7 @@ def _new_key() -> str:
 
 
 def _create(path: Path) -> None:
-    draft = path.with_name(f".keys.{os.getpid()}.json")
+    draft = path.with_name(f".keys.{secrets.token_hex(8)}.json")
     _write(draft, {"keys": [_new_key()]})
     try:
         os.link(draft, path)  # the first process wins; a second one uses what the first made
@@ -56,7 +56,7 @@ def _create(path: Path) -> None:
 
 
 def _replace(path: Path, ring: dict[str, list[str]]) -> None:
-    draft = path.with_name(f".keys.{os.getpid()}.json")
+    draft = path.with_name(f".keys.{secrets.token_hex(8)}.json")
     _write(draft, ring)
     draft.replace(path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ def sandbox_ports(home: Path) -> Ports:
     path = home / "sandbox" / "ports.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".ports.{os.getpid()}.json")
+        draft = path.with_name(f".ports.{secrets.token_hex(8)}.json")
         draft.write_text(json.dumps(asdict(_free())))
         try:
             os.link(draft, path)  # the first process wins
