@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.exceptions import FailedRun
 from prefect.states import Completed, Failed
 
 from uptake.errors import Held, UptakeError
@@ -31,7 +33,16 @@ def refused(error: UptakeError) -> State[Any]:
     """Return the end of a run that was refused: Held when a gate or an approval is in between, otherwise Failed."""
     if isinstance(error, Held):
         return held([str(error)])
+    logger = get_run_logger()
+    logger.error(str(error))
+    if isinstance(logger, logging.LoggerAdapter):
+        logger.logger.addFilter(_is_news)
     return Failed(message=_short(str(error)))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drop the traceback that Prefect's engine logs of itself when a flow returns that it failed."""
+    return not (record.exc_info and isinstance(record.exc_info[1], FailedRun))
 
 
 def _short(message: str) -> str:

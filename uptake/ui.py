@@ -105,6 +105,7 @@ def _environment(home: Path, api: str, checkout: Path) -> Mapping[str, str]:
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": api,
         "PREFECT_SERVER_UI_API_URL": api,  # its page calls port 4200, whatever port it is served on, unless it is told
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",  # V2's page reports to an analytics service, and cannot be told not to
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "uptake",  # what the engine has to say stands on the page of its run

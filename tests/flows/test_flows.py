@@ -1,0 +1,114 @@
+"""Each flow on a real home: its state, its message, its artifacts, and what it left in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State
+
+from flows.measure import measure
+from flows.refresh import refresh
+from flows.run_playbook import run_playbook
+from flows.tick import tick
+from tests.flows.ui_process import Ui
+from uptake.bootstrap import Uptake
+from uptake.sandbox.files import read_accept_log
+
+pytestmark = pytest.mark.flows
+
+Ended = Callable[..., State[Any]]
+
+
+def run_id(state: State[Any]) -> str:
+    assert state.state_details.flow_run_id is not None
+    return str(state.state_details.flow_run_id)
+
+
+def mails(uptake: Uptake) -> list[str]:
+    return [mail.send_id for mail in read_accept_log(uptake.home / "fakegrid" / "accepted.jsonl")]
+
+
+def test_planning_only_shows_the_plan_and_mails_nobody(ended: Ended, ui: Ui, uptake: Uptake) -> None:
+    before, approvals = mails(uptake), uptake.ledger.read("approvals")
+    state = ended(run_playbook, playbook="feature-breadth")
+    plan = uptake.ledger.releases.latest_plan("feature-breadth")
+    assert plan is not None
+    assert state.is_completed()
+    assert f"plan {plan.plan_id}: {plan.count_accounts}" in (state.message or "")
+    assert plan.plan_id.split("-")[-1] in ui.artifacts(run_id(state))["plan-feature-breadth"]
+    assert mails(uptake) == before
+    assert uptake.ledger.read("approvals") == approvals
+
+
+@pytest.mark.parametrize("nobody", ["", "   "])
+def test_approving_needs_a_name(ended: Ended, ui: Ui, uptake: Uptake, nobody: str) -> None:
+    plans, approvals = uptake.ledger.read("plans"), uptake.ledger.read("approvals")
+    state = ended(run_playbook, playbook="feature-breadth", mode="approve and run", approved_by=nobody)
+    assert state.is_failed()
+    assert (state.message or "").startswith("approved_by is empty")
+    assert uptake.ledger.read("plans") == plans
+    assert uptake.ledger.read("approvals") == approvals
+
+
+def test_an_unknown_playbook_fails_in_one_line(ended: Ended) -> None:
+    state = ended(run_playbook, playbook="no-such-playbook")
+    assert state.is_failed()
+    assert "no-such-playbook" in (state.message or "")
+    assert "\n" not in (state.message or "")
+    assert "Traceback" not in (state.message or "")
+
+
+def test_approving_keeps_the_name_and_ticking_twice_sends_nothing_twice(ended: Ended, ui: Ui, uptake: Uptake) -> None:
+    state = ended(run_playbook, playbook="scheduled-reports", mode="approve and run", approved_by="Ada Example")
+    assert state.is_completed(), state.message
+    newest = uptake.ledger.read("approvals")[0]
+    assert (newest["playbook"], newest["approved_by"]) == ("scheduled-reports", "Ada Example")
+    assert set(ui.artifacts(run_id(state))) == {"plan-scheduled-reports", "tick"}
+    sent = mails(uptake)
+    assert sent, "the demo sent mails, and they are on fakegrid's accept log"
+    for _ in range(2):
+        state = ended(tick)
+        assert state.is_completed(), state.message
+        assert "0 mails accepted" in (state.message or "") or state.name == "Held"
+    assert mails(uptake) == sent
+    assert len(set(sent)) == len(sent)
+
+
+def test_measuring_tells_each_verdict_and_writes_the_report(ended: Ended, ui: Ui, uptake: Uptake) -> None:
+    report = uptake.home / "reports" / "value-report.html"
+    report.unlink(missing_ok=True)
+    state = ended(measure)
+    told = "; ".join(f"{outcome.playbook}: {outcome.verdict}" for outcome in uptake.measure())
+    assert state.message == told
+    assert "too early to say" in ui.artifacts(run_id(state))["value"]
+    assert report.is_file()
+
+
+def test_a_pause_ends_a_tick_as_held_and_says_why(ended: Ended, ui: Ui, uptake: Uptake) -> None:
+    uptake.control("pause", "feature-breadth", reason="a test of pauses", by="Ada")
+    try:
+        state = ended(tick)
+    finally:
+        uptake.control("resume", "feature-breadth", reason="over", by="Ada")
+    assert (state.type.value, state.name) == ("COMPLETED", "Held")
+    assert "feature-breadth: it is paused" in (state.message or "")
+    assert "it is paused" in ui.artifacts(run_id(state))["tick"]
+
+
+def test_a_passed_refresh_names_its_snapshot_and_a_held_one_why(ended: Ended, ui: Ui, uptake: Uptake) -> None:
+    state = ended(refresh)
+    gate = uptake.ledger.gates.latest()
+    assert gate is not None
+    assert gate["status"] == "passed"
+    assert state.name == "Completed"
+    assert gate["snapshot_id"] in (state.message or "")
+    state = ended(refresh, as_of=uptake.clock.now() + timedelta(days=3))  # nobody may describe the future
+    gate = uptake.ledger.gates.latest()
+    assert gate is not None
+    assert gate["status"] == "held"
+    assert (state.type.value, state.name) == ("COMPLETED", "Held")
+    assert "gate:as_of" in (state.message or "")
+    assert "# Refresh: HELD" in ui.artifacts(run_id(state))["refresh"]
