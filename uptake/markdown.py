@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from uptake.domain.lift import Lift
 from uptake.domain.outcomes import PlaybookOutcome
+from uptake.domain.playbooks import Approval
 
 if TYPE_CHECKING:
     from uptake.bootstrap import Status, TickReport
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from uptake.operations.refresh import RefreshResult
 
 _SHOWN = 15
-# Whatever Markdown, or the HTML within it, could take for markup anywhere in a line, and at its beginning.
+# Whatever Markdown, or the HTML within it, could take for markup anywhere in a line; and where a line begins.
 _ESCAPES = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>#|~&$"})
 _LEADING = re.compile(r"^(\d*)([-+=.)])")
 
@@ -46,7 +47,7 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    return _LEADING.sub(r"\1\\\2", " ".join(str(value).split()).translate(_ESCAPES))
+    return " ".join(str(value).split()).translate(_ESCAPES)
 
 
 def _words(name: Any) -> str:
@@ -109,9 +110,9 @@ def plan_summary(result: PlanResult) -> str:
     goal = playbook.goal
     return "\n\n".join(
         [
-            f"# Plan {_cell(plan.plan_id)}",
+            f"# Plan of {_cell(plan.playbook)}",
             f"**{_accounts(plan.count_accounts)}** with {plan.count_contacts:,} contacts would enter, as of "
-            f"{_cell(datetime.fromisoformat(summary['as_of']))} UTC. Nothing is sent until this plan is approved.",
+            f"{_cell(datetime.fromisoformat(summary['as_of']))} UTC. Planning itself sends nothing.",
             table(
                 ("arm", "accounts", "contacts"),
                 [(_words(arm), f"{n['accounts']:,}", f"{n['contacts']:,}") for arm, n in summary["arms"].items()],
@@ -137,13 +138,25 @@ def plan_summary(result: PlanResult) -> str:
             "## Stages",
             table(("stage", "kind", "subject or task"), stages),
             "## If you approve it",
-            f"Its release may take accounts in for {rules.expires.days} days, at every tick up to {rules.tolerance:.0%}"
-            " more than this plan; beyond that nobody enters, and a new plan is needed. Run this deployment again with"
-            " the mode *approve and run* and your name (it plans anew, and approves what it finds then), or, for"
-            " exactly this plan:",
+            _approval(plan.count_accounts, rules),
+            "Run this deployment again with the mode *approve and run* and your name (it plans anew, and approves what"
+            " it finds then), or, for exactly this plan:",
             f"```\nuptake approve {plan.plan_id} --by NAME\n```",
             f"Release `{plan.release_hash[:12]}`, plan `{plan.plan_hash[:12]}`, snapshot `{plan.snapshot_id}`.",
         ]
+    )
+
+
+def _approval(count_accounts: int, rules: Approval) -> str:
+    """Say how far the approval of a plan reaches."""
+    if not count_accounts:
+        return (
+            "**This plan takes nobody in, and its approval would not either:** whoever enters at a later tick would be"
+            " more than planned, and is held. An earlier approval that still takes people in is better left alone."
+        )
+    return (
+        f"Its release may take accounts in for {rules.expires.days} days, at every tick up to {rules.tolerance:.0%}"
+        " more than this plan; beyond that nobody enters, and a new plan is needed."
     )
 
 
@@ -323,4 +336,4 @@ def _values(values: Any) -> str:
 
 
 def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {_cell(line)}" for line in lines)
+    return "\n".join("- " + _LEADING.sub(r"\1\\\2", _cell(line)) for line in lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,12 @@ from uptake.demo import demo
 
 
 @pytest.fixture(scope="session")
-def lived_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that two virtual days were lived in. Nobody may change it: copy it."""
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of every test here; two virtual days were lived in it, and its clock stands still at their end."""
     home = tmp_path_factory.mktemp("home") / "demo"
     sizes = {"accounts": 40, "contacts": 240, "days": 2, "history_days": 40}
     demo(home=home, fresh=False, console=Console(quiet=True), tick_hours=(7, 13), **sizes)
     return home
-
-
-@pytest.fixture(scope="session")
-def home(lived_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of every test here, in the order of its files; it stands still at the end of its demo."""
-    copied = tmp_path_factory.mktemp("ui") / "demo"
-    shutil.copytree(lived_home, copied)
-    return copied
 
 
 @pytest.fixture(scope="session")

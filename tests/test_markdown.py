@@ -1,0 +1,286 @@
+"""What is shown of results: customer data is data in it, and nothing found reads as nothing found."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from uptake.bootstrap import Status, TickReport
+from uptake.domain.arms import Arm
+from uptake.domain.eligibility import Reason
+from uptake.domain.lift import ArmLift, ArmMean, Lift, SampleRatio, Verdict
+from uptake.domain.outcomes import PlaybookOutcome
+from uptake.markdown import (
+    explanation_summary,
+    lift_summary,
+    outcome_summary,
+    plan_headline,
+    plan_summary,
+    refresh_summary,
+    status_summary,
+    table,
+    tick_headline,
+    tick_summary,
+)
+from uptake.operations.record_delivery import DeliveryResult
+from uptake.operations.refresh import RefreshResult
+from uptake.operations.send import SendResult
+from uptake.operations.tick import TickResult
+
+#: Strict CommonMark plus what Prefect's page adds: tables and strike-through.
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+HOSTILE = (
+    "<script>x</script> ![a](http://e.example/p.png) [b](javascript:1) `c` **d** | e\n# f\n\n| g |\n- h ~~i~~ &lt; _j_"
+)
+BAD = {"html_inline", "html_block", "image", "link_open", "s_open", "code_inline"}
+
+
+def tokens(text: str) -> list[Token]:
+    found = MARKDOWN.parse(text)
+    return [*found, *(child for token in found for child in token.children or [])]
+
+
+def shown(text: str) -> list[str]:
+    """Return what a reader sees, one entry per paragraph, heading or cell."""
+    return [
+        "".join(
+            child.content for child in token.children or [] if child.type in ("text", "code_inline", "text_special")
+        )
+        for token in MARKDOWN.parse(text)
+        if token.type == "inline"
+    ]
+
+
+def check_is_data(text: str, *, allowed: frozenset[str] = frozenset({"code_inline"})) -> None:
+    """Hold that HOSTILE is text: no markup of its own, word for word, in one place each."""
+    kinds = {token.type for token in tokens(text)}
+    assert not kinds & (BAD - allowed), kinds
+    flat = " ".join(HOSTILE.split())
+    assert any(flat in part for part in shown(text)), shown(text)
+    assert not any(token.type == "code_inline" and token.content == "c" for token in tokens(text))
+
+
+# --- tables ---------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(st.text(), min_size=2, max_size=2), min_size=1, max_size=4))
+@example([["- a", "1. b"], ["=", "+ c"], ["\\", "\\|"], ["~~", "&amp;"]])
+def test_a_cell_shows_its_text_whatever_the_text(rows: list[list[str]]) -> None:
+    text = table(("left", "right"), rows)
+    cells = shown(text)[2:]
+    expected = [" ".join(cell.split()) for row in rows for cell in row]
+    assert [" ".join(cell.split()) for cell in cells] == [
+        cell.replace("\0", "\N{REPLACEMENT CHARACTER}") for cell in expected
+    ]
+    assert not {token.type for token in tokens(text)} & BAD
+
+
+def test_an_empty_table_says_so_and_unknown_is_a_dash() -> None:
+    assert table(("a",), [], empty="Nobody.") == "Nobody."
+    assert "| – | no | 2026-03-03 09:00 |" in table(
+        ("a", "b", "c"), [(None, False, datetime(2026, 3, 3, 9, 0, tzinfo=UTC))]
+    )
+
+
+# --- summaries ------------------------------------------------------------------------------------------
+
+
+def refreshed(**changes: Any) -> RefreshResult:
+    counts = dict.fromkeys(
+        ("lines", "events", "duplicates", "quarantined", "unattributed", "accounts", "users", "features"), 0
+    )
+    values = {"unmapped_events": {}, "snapshot_id": None, "gate": "held", "reasons": (), **counts, **changes}
+    return RefreshResult(**values)
+
+
+def test_a_held_refresh_tells_its_reasons_as_text() -> None:
+    text = refresh_summary(refreshed(reasons=(HOSTILE,), unmapped_events={HOSTILE: 3}))
+    assert text.startswith("# Refresh: HELD")
+    check_is_data(text)
+
+
+def test_an_empty_refresh_is_shown_and_many_unmapped_events_are_cut_short() -> None:
+    assert "| lines read | 0 |" in refresh_summary(refreshed())
+    text = refresh_summary(refreshed(gate="passed", snapshot_id="s1", unmapped_events={f"e{n}": n for n in range(40)}))
+    assert "Published snapshot `s1`." in text
+    assert "... and 25 more." in text
+
+
+def planned(**changes: Any) -> Any:
+    summary = {
+        "as_of": "2026-03-03T09:00:00+00:00",
+        "arms": {"treatment": {"accounts": 2, "contacts": 5}},
+        "left_out": {"re_entry": {"accounts": 1, "contacts": 0}, "not_chosen": {"accounts": 1, "contacts": 4}},
+        "sends_by_day": [{"day": "2026-03-04", "stage_key": "why", "count_sends": 5}],
+        **changes.pop("summary", {}),
+    }
+    plan = {
+        "plan_id": "feature-breadth-20260303T0900-abcdef",
+        "playbook": "feature-breadth",
+        "release_hash": "r" * 64,
+        "plan_hash": "p" * 64,
+        "snapshot_id": "s1",
+        "count_accounts": 2,
+        "count_contacts": 5,
+        "summary": summary,
+        **changes,
+    }
+    stages = {"why": SimpleNamespace(email="why.md", task=None), "call": SimpleNamespace(email=None, task=HOSTILE)}
+    goal = SimpleNamespace(by="account", reach="adopted", within=timedelta(days=14))
+    approval = SimpleNamespace(expires=timedelta(days=90), tolerance=0.5)
+    return SimpleNamespace(
+        plan=SimpleNamespace(**plan),
+        release=SimpleNamespace(
+            playbook=SimpleNamespace(stages=stages, goal=goal, holdout=0.4),
+            workspace=SimpleNamespace(approval=approval),
+            texts={"why": SimpleNamespace(subject=HOSTILE)},
+        ),
+    )
+
+
+def test_a_plan_shows_subjects_and_tasks_as_text() -> None:
+    text = plan_summary(planned())
+    check_is_data(text)
+    assert "| entered before | 1 | all |" in text
+    assert "| 2026-03-04 | 5 |" in text
+    assert "up to 50% more" in text
+
+
+def test_a_plan_of_nobody_says_so_and_warns_of_its_approval() -> None:
+    nothing = {"arms": {}, "left_out": {}, "sends_by_day": []}
+    empty = planned(count_accounts=0, count_contacts=0, summary=nothing)
+    text = plan_summary(empty)
+    assert "Nobody would enter." in text
+    assert "No e-mail would be sent." in text
+    assert "This plan takes nobody in" in text
+    assert "0 accounts with 0 contacts" in plan_headline(empty)
+    assert "1 account with" in plan_headline(planned(count_accounts=1))
+
+
+def ticked(decided: TickResult, sent: SendResult | None = None, events: int = 0) -> TickReport:
+    return TickReport(folded=DeliveryResult(new_events=events), decided=decided, sent=sent or SendResult())
+
+
+def test_a_tick_tells_who_came_in_what_was_decided_and_what_was_sent() -> None:
+    sent = SendResult(accepted=4, expired=1, stopped=HOSTILE)
+    sent.withheld[Reason.SUPPRESSED] = 2
+    decided = TickResult(
+        status="done", snapshot_id="s1", entered={"a": 3, "b": 0}, held={"c": HOSTILE},
+        counts={"retry:outside_window": 7, "account_end:goal_reached": 1, "send": 4},
+    )  # fmt: skip
+    text = tick_summary(ticked(decided, sent, events=9))
+    check_is_data(text)
+    assert text.startswith("# Tick: 3 accounts entered, 4 mails accepted")
+    for row in (
+        "| a | 3 |",
+        "| not now | outside window | 7 |",
+        "| withheld: suppressed | 2 |",
+        "| fate unknown | 1 |",
+    ):
+        assert row in text
+    assert "| b |" not in text
+    assert "9 delivery events" in text
+
+
+def test_a_tick_with_nothing_due_says_so_and_one_that_found_another_says_that() -> None:
+    text = tick_summary(ticked(TickResult(status="done")))
+    for line in ("Nobody new.", "Nothing was due.", "Nothing was waiting to be sent."):
+        assert line in text
+    assert "stands in the way" not in text
+    assert "another tick is running" in tick_headline(ticked(TickResult(status="another tick is running")))
+
+
+LIFT = Lift(
+    arms=(
+        ArmLift(
+            arm="treatment",
+            n=30,
+            mean=0.5,
+            lift_abs=0.2,
+            lift_rel=0.66,
+            ci_lower=-0.01,
+            ci_upper=0.4,
+            se=0.1,
+            pvalue=0.06,
+        ),
+    ),
+    control=ArmMean(arm=HOSTILE, n=20, mean=0.3),
+    srm=SampleRatio(pvalue=0.5),
+    warnings=(HOSTILE,),
+)
+
+
+def outcome(**changes: Any) -> PlaybookOutcome:
+    none: dict[Arm, int] = {}
+    values: dict[str, Any] = {
+        "playbook": HOSTILE, "count_enrolled": none, "count_closed": none, "count_reached": none, "lift": None,
+        "verdict": Verdict.TOO_EARLY, "breadth_before": None, "breadth_after": None,
+    }  # fmt: skip
+    return PlaybookOutcome(**{**values, **changes})
+
+
+def test_outcomes_show_points_and_their_interval_and_a_dash_before_there_is_any() -> None:
+    text = outcome_summary([outcome(), outcome(playbook="b", lift=LIFT, verdict=Verdict.HELPS)], report="value.html")
+    check_is_data(text)
+    assert "| too early to say | – | – |" in text
+    assert "| helps | +20.0 points | -1.0 to +40.0 |" in text
+    assert "`value.html`" in text
+    assert "No playbook has taken anybody in yet." in outcome_summary([])
+
+
+def test_a_lift_names_its_arms_as_text_and_raises_the_alarm() -> None:
+    check_is_data(lift_summary(LIFT))
+    alarm = Lift(arms=LIFT.arms, control=LIFT.control, srm=SampleRatio(pvalue=1e-6))
+    assert "ALARM" in lift_summary(alarm)
+
+
+def test_status_shows_every_list_and_cuts_long_ones() -> None:
+    empty = Status(gate=None, playbooks=[], sends=[], held=[], approvals=[], controls=[])
+    assert "No refresh has run yet." in status_summary(empty)
+    assert status_summary(empty).count("None.") == 5
+    gate = {
+        "status": "held",
+        "checked_at": datetime(2026, 3, 3, 9, 0, tzinfo=UTC),
+        "snapshot_id": None,
+        "reasons": [HOSTILE],
+    }
+    rows: list[Any] = [{"send_id": HOSTILE, "sending_at": None}] * 20
+    text = status_summary(Status(gate=gate, playbooks=[], sends=[], held=rows, approvals=[], controls=[]))
+    check_is_data(text)
+    assert "| send id | sending at |" in text
+    assert "... and 5 more" in text
+
+
+def test_an_explanation_shows_what_was_seen_as_text() -> None:
+    seen = SimpleNamespace(text=f"account.name == '{HOSTILE}'", values={"account.name": HOSTILE}, holds=None)
+    playbook = SimpleNamespace(
+        playbook="p", enters=False, left_out="re_entry", enrollments=(), arm="treatment", feature_key=HOSTILE,
+        entries_held=HOSTILE, where=(seen,),
+    )  # fmt: skip
+    found: Any = SimpleNamespace(
+        contact_id=HOSTILE,
+        account_id="a",
+        snapshot_id="s1",
+        last_mail_at=None,
+        gate_held=HOSTILE,
+        playbooks=(playbook,),
+    )
+    text = explanation_summary(found)
+    check_is_data(text)
+    found.playbooks = ()
+    assert "Last mail: –." in explanation_summary(found)
+
+
+@pytest.mark.parametrize("mark", ["- ", "1. ", "+ ", "* ", "> ", "# ", "=== ", "    "])
+def test_a_reason_that_looks_like_a_list_stays_one_line_of_one_list(mark: str) -> None:
+    found = tokens(refresh_summary(refreshed(reasons=(f"{mark}a", "b"))))
+    assert [token.type for token in found].count("bullet_list_open") == 1
+    assert [token.type for token in found].count("list_item_open") == 2
+    assert not {"ordered_list_open", "blockquote_open", "code_block"} & {token.type for token in found}
