@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -138,9 +139,38 @@ def test_what_people_must_not_see_is_nowhere_but_in_the_ledger(undisturbed: Path
     assert searched > 10
 
 
-def test_the_pages_are_there(undisturbed: Path) -> None:
-    for name in ("reports/value-report.html", "reports/inbox.html", "data_docs/index.html"):
-        assert (undisturbed / name).stat().st_size > 2_000
+def test_the_pages_open_in_a_browser_and_fetch_nothing(undisturbed: Path) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    pages = [undisturbed / "reports" / name for name in ("value-report.html", "inbox.html")]
+    pages += [undisturbed / "data_docs" / "index.html", *(undisturbed / "reports").glob("account-*.html")]
+    assert len(pages) > 3
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking"],
+        )
+        for path in pages:
+            page = browser.new_page()
+            asked: list[str] = []
+            trouble: list[str] = []
+            page.on("request", lambda request, asked=asked: asked.append(request.url))
+            page.on("pageerror", lambda error, trouble=trouble: trouble.append(str(error)))
+            page.on(
+                "console", lambda line, trouble=trouble: trouble.append(line.text) if line.type == "error" else None
+            )
+            page.goto(path.as_uri())
+            assert page.title(), path
+            assert page.locator("h1").first.is_visible(), path
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (
+                f"{path} scrolls sideways"
+            )
+            assert [url for url in asked if not url.startswith(("file:", "data:", "about:"))] == [], path
+            assert trouble == [], path
+        browser.close()
 
 
 def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
