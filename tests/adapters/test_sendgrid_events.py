@@ -149,6 +149,7 @@ EDWARDS = ed25519.Ed25519PrivateKey.generate().public_key()
 @pytest.mark.parametrize(
     "key",
     ["", "no key", base64.b64encode(EDWARDS.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()],
+    ids=["empty", "no base64", "another curve"],
 )
 def test_an_unusable_public_key_is_said_in_one_line(key):
     with pytest.raises(SettingsError, match="UPTAKE_WEBHOOK_PUBLIC_KEY"):
