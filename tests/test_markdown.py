@@ -278,9 +278,9 @@ def test_an_explanation_shows_what_was_seen_as_text() -> None:
     assert "Last mail: –." in explanation_summary(found)
 
 
-@pytest.mark.parametrize("mark", ["- ", "1. ", "+ ", "* ", "> ", "# ", "=== ", "    "])
+@pytest.mark.parametrize("mark", ["- ", "1. ", "+ ", "* ", "> ", "# ", "=== ", "    ", "<script "])
 def test_a_reason_that_looks_like_a_list_stays_one_line_of_one_list(mark: str) -> None:
     found = tokens(refresh_summary(refreshed(reasons=(f"{mark}a", "b"))))
     assert [token.type for token in found].count("bullet_list_open") == 1
     assert [token.type for token in found].count("list_item_open") == 2
-    assert not {"ordered_list_open", "blockquote_open", "code_block"} & {token.type for token in found}
+    assert not {"ordered_list_open", "blockquote_open", "code_block", "html_block"} & {token.type for token in found}

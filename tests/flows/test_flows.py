@@ -64,7 +64,7 @@ def test_an_unknown_playbook_fails_in_one_line(ended: Ended) -> None:
 
 def test_approving_keeps_the_name_and_a_second_tick_sends_nothing(ended: Ended, ui: Ui, uptake: Uptake) -> None:
     before = mails(uptake)
-    uptake.sandbox_clock.set(uptake.clock.now() + timedelta(hours=7))  # 13:00 UTC: working hours in Europe
+    uptake.sandbox_clock.move(uptake.clock.now() + timedelta(hours=7))  # 13:00 UTC: working hours in Europe
     state = ended(run_playbook, playbook="scheduled-reports", mode="approve and run", approved_by="Ada Example")
     assert state.is_completed(), state.message
     newest = uptake.ledger.read("approvals")[0]
