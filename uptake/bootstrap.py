@@ -19,6 +19,7 @@ from uptake.adapters.evidence_duckdb import DuckEvidence
 from uptake.adapters.journeys_duckdb import DuckJourneys
 from uptake.adapters.key_ring import open_key_ring
 from uptake.adapters.ledger import SqlLedger, open_ledger
+from uptake.adapters.loaded_marts import LoadedMarts
 from uptake.adapters.merge_fields_duckdb import DuckMergeFields
 from uptake.adapters.playbook_files import PlaybookFiles
 from uptake.adapters.report_pages import HtmlPages
@@ -175,7 +176,17 @@ class Uptake:
     @cached_property
     def journeys(self) -> DuckJourneys:
         """The rules of the tick."""
-        return DuckJourneys()
+        return DuckJourneys(self.marts)
+
+    @cached_property
+    def merge_fields(self) -> DuckMergeFields:
+        """What texts may say about people."""
+        return DuckMergeFields(self.marts)
+
+    @cached_property
+    def marts(self) -> LoadedMarts:
+        """The snapshots this process asks."""
+        return LoadedMarts()
 
     @cached_property
     def mailer(self) -> SendGridMailer:
@@ -297,7 +308,7 @@ class Uptake:
         sent = _send.send_due(
             self.ledger,
             mailer,
-            DuckMergeFields(),
+            self.merge_fields,
             RecipientLinks(self.tokens, self.settings.public_url),
             self.snapshots,
             clock=self.clock,
@@ -394,7 +405,7 @@ class Uptake:
             full_name=person.get("full_name"),
             locale=person.get("locale"),
         )
-        fields = DuckMergeFields().values(shown.snapshot, shown.release, [claimed])["preview"]
+        fields = self.merge_fields.values(shown.snapshot, shown.release, [claimed])["preview"]
         compiled = compile_release(shown.release, shown.stage_key)
         blocks = compiled.fill(fields, unsubscribe_url=f"{self.settings.public_url}/u/preview")
         html, text = compiled.whole(blocks)
@@ -404,7 +415,7 @@ class Uptake:
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("ledger", "mailer"):
+        for name in ("ledger", "mailer", "marts"):
             if name in self.__dict__:
                 self.__dict__[name].close()
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
+from itertools import count
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -546,8 +547,12 @@ def rows_of(table, names):
     return set(rows)
 
 
+_NUMBERS = count()
+
+
 def snapshot_of(world, folder):
-    return write_snapshot(folder, as_of=NOW, marts=dict(world.marts))
+    """A snapshot never changes: each gets an id of its own."""
+    return write_snapshot(folder, as_of=NOW, marts=dict(world.marts), snapshot_id=f"s{next(_NUMBERS)}")
 
 
 SEEDS = st.integers(0, 2**32)
@@ -600,8 +605,8 @@ def test_the_order_of_rows_is_irrelevant(seed, tmp_path):
     for rows in (*shuffled.marts.values(), *shuffled.ledger.values()):
         Random(seed + 1).shuffle(rows)
     found = []
-    for number, one in enumerate((world, shuffled)):
-        snapshot = write_snapshot(tmp_path, as_of=NOW, marts=dict(one.marts), snapshot_id=f"s{number}")
+    for one in (world, shuffled):
+        snapshot = snapshot_of(one, tmp_path)
         entry = JOURNEYS.entrants(ALPHA, snapshot, one.tables(), NOW, controls=one.controls)
         advance = JOURNEYS.advance(
             RELEASES, snapshot, one.tables(), NOW, following={}, controls=one.controls, gate_held=None

@@ -129,7 +129,7 @@ def test_who_is_not_in_the_snapshot_is_absent(snapshot):
 def test_many_messages_are_read_at_once_and_the_snapshot_stays_open(snapshot, monkeypatch):
     fields = DuckMergeFields()
     first = fields.values(snapshot, RELEASE, [claimed(f"s{n}") for n in range(50)])
-    monkeypatch.setattr("uptake.adapters.merge_fields_duckdb.open_marts", None)
+    monkeypatch.setattr("uptake.adapters.loaded_marts.open_marts", None)
     again = fields.values(snapshot, RELEASE, [claimed("x")])
     assert len(first) == 50
     assert again["x"] == first["s0"]
@@ -141,7 +141,6 @@ def test_another_snapshot_is_another_truth(snapshot, tmp_path):
     marts = {**MARTS, "accounts_current": [{"account_id": "a1", "plan": "business"}]}
     later = write_snapshot(tmp_path, as_of=NOW, marts=marts, snapshot_id="later")
     assert fields.values(later, RELEASE, [claimed("s1")])["s1"]["account"]["plan"] == "business"
-    fields.close()
 
 
 def test_nothing_claimed_is_nothing_read(snapshot):

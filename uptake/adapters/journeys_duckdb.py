@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -13,7 +13,8 @@ import pyarrow as pa
 from uptake.adapters.conditions_duckdb import Place, condition_names
 from uptake.adapters.journeys import advance, clocks, entry, side
 from uptake.adapters.journeys.facts import rows
-from uptake.adapters.snapshots_duckdb import open_marts
+from uptake.adapters.journeys.memory import Memory, World
+from uptake.adapters.loaded_marts import LoadedMarts
 from uptake.domain.conditions import Condition, Seen, evaluate, explain, parse
 from uptake.domain.playbooks import Release
 from uptake.domain.windows import next_allowed
@@ -24,7 +25,12 @@ _FORECAST = pa.schema({"day": pa.date32(), "stage_key": pa.string(), "count_send
 
 
 class DuckJourneys:
-    """`uptake.ports.Journeys` in an in-memory DuckDB, opened anew for every question."""
+    """`uptake.ports.Journeys` in an in-memory DuckDB, a connection of its own for every question."""
+
+    def __init__(self, marts: LoadedMarts | None = None) -> None:
+        self._marts = marts or LoadedMarts()
+        self._entries: Memory[Entry] = Memory()  # by playbook
+        self._advances: Memory[Advance] = Memory()  # the last one
 
     def entrants(
         self,
@@ -37,9 +43,16 @@ class DuckJourneys:
         account_id: str | None = None,
     ) -> Entry:
         """Decide who enters `release` now."""
-        with open_marts(snapshot) as marts:
-            where = _read(release.playbook.audience.where, "where")
-            return entry.decide(marts, release, where, ledger, controls, now, account_id=account_id)
+        where = _read(release.playbook.audience.where, "where")
+        world = World(rests_on=(snapshot.directory, release, controls.accounts), tables=entry.rests_on(ledger, release))
+        is_kept = account_id is None and not _moves(where)
+        if is_kept and (kept := self._entries.recall(release.name, world, now)) is not None:
+            return kept
+        with self._marts.open(snapshot) as marts:
+            found = entry.decide(marts, release, where, ledger, controls, now, account_id=account_id)
+            if is_kept:
+                self._entries.keep(release.name, world, found, now=now, until=entry.next_change(marts))
+        return found
 
     def advance(
         self,
@@ -53,19 +66,28 @@ class DuckJourneys:
         gate_held: str | None,
     ) -> Advance:
         """Decide for every open enrollment of `releases`."""
-        with open_marts(snapshot) as marts:
-            return advance.decide(marts, releases, following, _read, ledger, controls, now, gate_held=gate_held)
+        world = World(
+            rests_on=(snapshot.directory, dict(releases), dict(following), controls, gate_held),
+            tables={name: side.fit(ledger, name) for name in side.LEDGER},
+        )
+        if (kept := self._advances.recall(None, world, now)) is not None:
+            return kept
+        with self._marts.open(snapshot) as marts:
+            found = advance.decide(marts, releases, following, _read, ledger, controls, now, gate_held=gate_held)
+            if advance.only_waits(found) and (gate_held is not None or not any(map(_moves, _conditions(releases)))):
+                self._advances.keep(None, world, found, now=now, until=advance.next_change(marts))
+        return found
 
     def taught(
         self, release: Release, snapshot: Snapshot, *, contact_id: str | None = None, limit: int = 1
     ) -> pa.Table:
         """Return contacts with the feature each would be taught, whoever may enter."""
-        with open_marts(snapshot) as marts:
+        with self._marts.open(snapshot) as marts:
             return entry.taught(marts, release, contact_id=contact_id, limit=limit)
 
     def facts(self, contacts: pa.Table, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime) -> pa.Table:
         """Return what conditions see of these contacts, a column for every dotted name."""
-        with open_marts(snapshot) as marts:
+        with self._marts.open(snapshot) as marts:
             side.lay(marts, ledger, {}, ControlState(), now)
             marts.register("contacts_asked", contacts)
             return rows(marts, "contacts_asked", frozenset(condition_names("when"))).to_arrow_table()
@@ -86,7 +108,7 @@ class DuckJourneys:
         now: datetime,
     ) -> pa.Table:
         """Forecast the sends of these entrants over 14 days: at most so many, as if every `when` were true."""
-        with open_marts(snapshot) as marts:
+        with self._marts.open(snapshot) as marts:
             side.lay(marts, ledger, {0: (0, release)}, ControlState(), now)
             marts.register("entering", entered.contacts)
             marts.execute(
@@ -118,6 +140,20 @@ def _schedule(release: Release, zone: str, now: datetime) -> Sequence[tuple[str,
             ended_at = next_allowed(ended_at, zone, workspace.window, workspace.holidays)
             found.append((stage_key, ended_at))
     return [(key, moment) for key, moment in found if moment < now + timedelta(days=FORECAST_DAYS)]
+
+
+def _conditions(releases: Mapping[int, Release]) -> Iterator[Condition]:
+    for release in releases.values():
+        if release.playbook.exit_when is not None:
+            yield _read(release.playbook.exit_when, "exit_when")
+        for stage in release.playbook.stages.values():
+            if stage.when is not None:
+                yield _read(stage.when, "when")
+
+
+def _moves(condition: Condition) -> bool:
+    """Say whether its answer may change with the time alone."""
+    return "today" in condition.text or any(name.startswith(("sends.", "enrollment.")) for name in condition.names)
 
 
 @lru_cache(maxsize=1_000)

@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from uptake.adapters.loaded_marts import LoadedMarts
 from uptake.adapters.marts import MARTS
-from uptake.adapters.snapshots_duckdb import open_marts
 from uptake.domain.playbooks import Release
 from uptake.errors import SnapshotError
 from uptake.ports import Claimed, Snapshot
@@ -33,16 +33,10 @@ _NEVER: dict[str, Row] = {
 
 
 class DuckMergeFields:
-    """Reads snapshots; implements `ports.MergeFields`. Keeps the last snapshot open between batches."""
+    """Reads snapshots; implements `ports.MergeFields`."""
 
-    def __init__(self) -> None:
-        self._open: tuple[str, duckdb.DuckDBPyConnection] | None = None
-
-    def close(self) -> None:
-        """Let go of the snapshot."""
-        if self._open is not None:
-            self._open[1].close()
-            self._open = None
+    def __init__(self, marts: LoadedMarts | None = None) -> None:
+        self._marts = marts or LoadedMarts()
 
     def values(
         self, snapshot: Snapshot, release: Release, claimed: Sequence[Claimed]
@@ -76,22 +70,15 @@ class DuckMergeFields:
 
     def _rows(self, snapshot: Snapshot, claimed: Sequence[Claimed]) -> dict[str, dict[str, Row]]:
         """Return, for each query, send_id -> row."""
-        marts = self._marts(snapshot)
         columns = ("send_id", "account_id", "contact_id", "feature_key")
         table = pa.table({name: pa.array([getattr(send, name) for send in claimed], pa.string()) for name in columns})
         found: dict[str, dict[str, Row]] = {}
         try:
-            marts.register("claimed", table)
-            for name, query in _QUERIES.items():
-                rows = marts.execute(query).to_arrow_table().to_pylist()
-                found[name] = {row.pop("send_id"): row for row in rows}
+            with self._marts.open(snapshot) as marts:
+                marts.register("claimed", table)
+                for name, query in _QUERIES.items():
+                    rows = marts.execute(query).to_arrow_table().to_pylist()
+                    found[name] = {row.pop("send_id"): row for row in rows}
         except duckdb.Error as error:
             raise SnapshotError(f"snapshot {snapshot.snapshot_id}: {str(error).splitlines()[0]}") from error
         return found
-
-    def _marts(self, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
-        key = str(snapshot.directory)
-        if self._open is None or self._open[0] != key:
-            self.close()
-            self._open = (key, open_marts(snapshot))
-        return self._open[1]

@@ -214,14 +214,14 @@ class DuckSnapshots:
         _sync(self._root)
 
 
-def open_marts(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+def open_marts(snapshot: Snapshot, *, threads: int | None = None) -> duckdb.DuckDBPyConnection:
     """Return an in-memory DuckDB connection with one view per mart, columns as in `MARTS`.
 
     The connection reads nothing but this snapshot's folder, reaches no network, loads no extension and cannot be
     reconfigured. `register`, temporary tables and macros work; implicit scans of Python variables do not. Raises
     SnapshotError when a file is missing or lacks a column.
     """
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={} if threads is None else {"threads": threads})
     try:
         connection.execute("set timezone = 'UTC'")
         directory = snapshot.directory.resolve()

@@ -61,24 +61,80 @@ def decide(
     _register_stages(connection, releases, counting)
     connection.execute(endings.OPEN)
     side.ask_persons(connection)
-    _judge(connection, "exits", "open_contacts", read, "exit_when", now, _exits(counting))
+    # While the gate is held no condition counts, so none is asked.
+    _judge(connection, "exits", "open_contacts", read, "exit_when", now, {} if gate_held else _exits(counting))
     connection.execute(endings.CONTACTS)
     connection.execute(endings.CURSORS)
     connection.execute(endings.ENROLLMENTS)
-    connection.execute(verdicts.DUE)
-    _judge(connection, "whens", "due", read, "when", now, _whens(counting))
-    clocks.solve(
-        connection, "due", {version_id: release.workspace for version_id, (_, release) in counting.items()}, now
-    )
-    connection.execute(verdicts.STAGES)
-    connection.execute(verdicts.SETTLE)
     return Advance(
         endings=connection.execute(endings.LEAVING).to_arrow_table().cast(ENDINGS),
         account_endings=connection.execute("select enrollment_id, reason from enrollments_ending order by 1")
         .to_arrow_table()
         .cast(ACCOUNT_ENDINGS),
-        verdicts=connection.execute(verdicts.VERDICTS).to_arrow_table().cast(VERDICTS),
+        verdicts=_verdicts(connection, counting, read, now, gate_held=gate_held),
     )
+
+
+_WAITS = frozenset({Reason.OUTSIDE_WINDOW, Reason.PAUSED, Reason.GATE_HELD})
+
+
+def only_waits(found: Advance) -> bool:
+    """Say whether nobody leaves and every due stage waits for its window, a pause or the gate."""
+    changes = found.endings.num_rows + found.account_endings.num_rows
+    return not changes and set(found.verdicts["reason"].unique().to_pylist()) <= _WAITS
+
+
+def next_change(connection: duckdb.DuckDBPyConnection) -> datetime | None:
+    """Return the moment at which `decide`, asked again of the same world, may first say something else.
+
+    For answers of which `only_waits` is true and conditions that do not move with time. None: never.
+    """
+    found = connection.execute(_NEXT_CHANGE).fetchone()
+    return None if found is None or found[0] is None else side.aware(found[0])
+
+
+# Stages fall due and become too late, windows open, control arms complete, consents expire.
+_NEXT_CHANGE = """
+with
+moments as (
+    select due_at as at from cursors
+    union all
+    select due_at + (moment.now - moment.too_late_before) from cursors cross join moment
+    union all
+    select opens_at from opens
+    union all
+    select enrollments.enrolled_at + rules.controls_complete_after
+    from enrollments inner join rules using (version_id)
+    where enrollments.ended_at is null
+    union all
+    select expires_at from consents
+)
+
+select min(moments.at) from moments cross join moment
+where moments.at > moment.now
+"""
+
+
+def _verdicts(
+    connection: duckdb.DuckDBPyConnection,
+    counting: Mapping[int, tuple[int, Release]],
+    read: Callable[[str, Place], Condition],
+    now: datetime,
+    *,
+    gate_held: str | None,
+) -> pa.Table:
+    """Decide every stage that is due; most ticks find none, and ask nothing more."""
+    connection.execute(verdicts.DUE)
+    if connection.execute("select count(*) from due").fetchall() == [(0,)]:
+        connection.execute(clocks.NOBODY)
+        return VERDICTS.empty_table()
+    _judge(connection, "whens", "due", read, "when", now, {} if gate_held else _whens(counting))
+    clocks.solve(
+        connection, "due", {version_id: release.workspace for version_id, (_, release) in counting.items()}, now
+    )
+    connection.execute(verdicts.STAGES)
+    connection.execute(verdicts.SETTLE)
+    return connection.execute(verdicts.VERDICTS).to_arrow_table().cast(VERDICTS)
 
 
 def _judge(

@@ -49,6 +49,10 @@ inner join openings using (version_id, zone)
 """
 
 
+#: `opens` when there is nobody to ask for.
+NOBODY = "create temp table opens (version_id bigint, contact_id varchar, opens_at timestamp)"
+
+
 def find_zones(connection: duckdb.DuckDBPyConnection, base: str) -> None:
     """Build `contact_zones` for the version_id, contact_id and account_id of the relation `base`."""
     connection.execute(_CANDIDATES.format(base=base))

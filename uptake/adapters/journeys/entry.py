@@ -7,6 +7,7 @@ from datetime import datetime
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from uptake.adapters.journeys import facts, side
 from uptake.domain.conditions import Condition
@@ -188,6 +189,19 @@ where reason is not null or contact_rank > entry_rule.max_per_account
 order by account_id, contact_id nulls first
 """
 
+# Accounts may enter again, consents expire.
+_NEXT_CHANGE = """
+select min(moments.at)
+from (
+    select enrollments.ended_at + entry_rule.re_entry_after as at
+    from enrollments inner join rules using (playbook) cross join entry_rule
+    union all
+    select expires_at from consents
+) as moments
+cross join moment
+where moments.at > moment.now
+"""
+
 # The bands of `uptake.domain.enrollments.stratum`.
 _MACROS = """
 create temp macro seats_band(seats) as
@@ -236,6 +250,32 @@ def decide(
         contacts=connection.execute(_ENTRANTS).to_arrow_table().cast(CONTACTS),
         left_out=connection.execute(_LEFT_OUT).to_arrow_table().cast(LEFT_OUT),
     )
+
+
+def rests_on(ledger: Mapping[str, pa.Table], release: Release) -> dict[str, pa.Table]:
+    """Return what `decide` reads of the ledger for this release, unless its audience asks about mails."""
+    people = side.LEDGER["people"]
+    found = {
+        "people": side.fit(ledger, "people", people.remove(people.get_field_index("time_zone"))),
+        "suppressions": side.fit(ledger, "suppressions"),
+        "consents": side.fit(ledger, "consents"),
+    }
+    for name, columns in {
+        "enrollments": ["account_id", "entry_no", "ended_at"],
+        "assignments": ["account_id", "arm"],
+    }.items():
+        table = side.fit(ledger, name)
+        found[name] = table.filter(pc.equal(table["playbook"], release.name)).select(columns)
+    return found
+
+
+def next_change(connection: duckdb.DuckDBPyConnection) -> datetime | None:
+    """Return when `decide`, asked again of the same world, may first say something else; None: never.
+
+    For audiences that ask about nothing which moves with time.
+    """
+    found = connection.execute(_NEXT_CHANGE).fetchone()
+    return None if found is None or found[0] is None else side.aware(found[0])
 
 
 def taught(connection: duckdb.DuckDBPyConnection, release: Release, *, contact_id: str | None, limit: int) -> pa.Table:

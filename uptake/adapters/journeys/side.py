@@ -164,7 +164,7 @@ def lay(
     Raises KeyError when a ledger table lacks a column.
     """
     for name, schema in LEDGER.items():
-        connection.register(name, _fit(ledger.get(name), schema))
+        connection.register(name, fit(ledger, name, schema))
     moment = {"now": naive(now), "too_late_before": naive(now - LATEST), "gate_held": gate_held}
     connection.register("moment", pa.Table.from_pylist([moment], schema=_MOMENT))
     connection.register("controls", _controls(controls))
@@ -179,11 +179,13 @@ def ask_persons(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(_PERSONS)
 
 
-def _fit(table: pa.Table | None, schema: pa.Schema) -> pa.Table:
-    """Return the named columns with their types; moments lose their zone, which is UTC."""
-    if table is None:
-        return schema.empty_table()
-    return table.select(schema.names).cast(schema)
+def fit(ledger: Mapping[str, pa.Table], name: str, schema: pa.Schema | None = None) -> pa.Table:
+    """Return a ledger table with the columns that are read of it, or those of `schema`, and their types.
+
+    Moments lose their zone, which is UTC. A table that is not given is empty.
+    """
+    schema, table = schema or LEDGER[name], ledger.get(name)
+    return schema.empty_table() if table is None else table.select(schema.names).cast(schema)
 
 
 def _rule(version_id: int, counts_as: int, release: Release, now: datetime) -> dict[str, object]:

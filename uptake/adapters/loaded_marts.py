@@ -1,0 +1,71 @@
+"""Snapshots held in memory, so that a process asks many small questions of one without reading its files anew.
+
+A snapshot is immutable: what was loaded once stays true. Each question gets a connection of its own, so that
+temporary tables and registered rows of one never meet those of another.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+
+import duckdb
+
+from uptake.adapters.snapshots_duckdb import open_marts
+from uptake.errors import SnapshotError
+from uptake.ports import Snapshot
+
+#: What journeys and texts ask for. Daily facts, the one large mart, stay in their files.
+LOADED = (
+    "accounts_current",
+    "contacts_current",
+    "account_features",
+    "contact_features",
+    "dim_accounts",
+    "dim_features",
+    "feature_recommendations",
+)
+_FEW_ROWS = 1_000_000  # of a whole snapshot: sharing the work among threads costs more than it saves
+_KEPT = 2  # a tick's own snapshot, and the one that messages still on their way were decided on
+
+
+class LoadedMarts:
+    """Opens snapshots, and keeps the last few."""
+
+    def __init__(self) -> None:
+        self._loaded: OrderedDict[Path, duckdb.DuckDBPyConnection] = OrderedDict()
+        self._lock = Lock()
+
+    def open(self, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+        """Return a new connection to the marts of a snapshot; close it after the question. Raises SnapshotError."""
+        with self._lock:
+            key = snapshot.directory.resolve()
+            if key not in self._loaded:
+                self._loaded[key] = _load(snapshot)
+            self._loaded.move_to_end(key)
+            while len(self._loaded) > _KEPT:
+                self._loaded.popitem(last=False)[1].close()
+            return self._loaded[key].cursor()
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        with self._lock:
+            while self._loaded:
+                self._loaded.popitem()[1].close()
+
+
+def _load(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+    """Turn the views on the files into tables."""
+    is_small = sum(snapshot.manifest.get("row_counts", {}).values()) < _FEW_ROWS
+    connection = open_marts(snapshot, threads=1 if is_small else None)
+    try:
+        for mart in LOADED:
+            connection.execute(
+                f"create table {mart}_loaded as from {mart}; drop view {mart};"
+                f" alter table {mart}_loaded rename to {mart}"
+            )
+    except duckdb.Error as error:
+        connection.close()
+        raise SnapshotError(f"snapshot {snapshot.snapshot_id}: {str(error).splitlines()[0]}") from error
+    return connection
