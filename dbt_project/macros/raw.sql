@@ -26,12 +26,17 @@
 {% macro existing_files(folder, patterns) -%}
     {#- Those of the patterns that match something, as full paths. -#}
     {%- set found = [] -%}
-    {%- if execute -%}
+    {%- if execute and patterns -%}
+        {%- set paths = [] -%}
+        {%- set queries = [] -%}
         {%- for pattern in patterns -%}
-            {%- set path = (folder ~ '/' ~ pattern) | replace("'", "''") -%}
-            {%- if run_query("select count(*) from glob('" ~ path ~ "')").columns[0][0] > 0 -%}
-                {%- do found.append(path) -%}
-            {%- endif -%}
+            {%- do paths.append((folder ~ '/' ~ pattern) | replace("'", "''")) -%}
+            {%- do queries.append(
+                "select " ~ loop.index0 ~ " as n where exists (select 1 from glob('" ~ paths[-1] ~ "'))"
+            ) -%}
+        {%- endfor -%}
+        {%- for n in run_query(queries | join(' union all ') ~ ' order by n').columns[0].values() -%}
+            {%- do found.append(paths[n | int]) -%}
         {%- endfor -%}
     {%- endif -%}
     {{ return(found) }}
@@ -39,22 +44,46 @@
 
 {% macro raw_lines(source_name, input) -%}
     {#-
-        One row for each line that is not blank: file, line (JSON; NULL where it is not JSON in UTF-8).
-        The patterns are `config.meta.files` of the source table; an absent input is an empty relation.
+        One row for each line that is not blank: file, line (JSON; NULL where it is not JSON in UTF-8), read_order (of
+        the lines read together: without gaps within a file, in its order).
+        The patterns are `config.meta.files` of the source table; an absent input is an empty relation. Of the events,
+        the materialization `by_file` has only those files read that are new.
     -#}
     {%- set relation = source(source_name, input) -%}
     {%- set files = existing_files(raw_folder(), source_meta(source_name, input).get('files', [])) -%}
+    {%- set files = "['" ~ files | join("', '") ~ "']" if files else none -%}
     {%- if files %}
     select
         filename as file,
-        json as line
-    from read_ndjson_objects(['{{ files | join("', '") }}'], ignore_errors = true, filename = true)
+        json as line,
+        row_number() over () as read_order
+    from
+        read_ndjson_objects(
+            {{ "coalesce(getvariable('uptake_event_files'), " ~ files ~ ")" if input == 'events' else files }},
+            ignore_errors = true,
+            filename = true
+        )
     {%- else %}
     select
         cast(null as varchar) as file,
-        cast(null as json) as line
+        cast(null as json) as line,
+        cast(null as bigint) as read_order
     where false
     {%- endif %}
+{%- endmacro %}
+
+{% macro event_files() -%}
+    {#- The files of events that lie in the raw folder now: file, file_version. -#}
+    {%- set patterns = source_meta(active_source(), 'events').get('files', []) -%}
+    select
+        file,
+        uptake_file_version(file) as file_version
+    from (
+        {%- for pattern in patterns %}
+        select file from glob('{{ (raw_folder() ~ '/' ~ pattern) | replace("'", "''") }}')
+        {{ 'union distinct' if not loop.last }}
+        {%- endfor %}
+    )
 {%- endmacro %}
 
 {% macro fields(line, names) -%}
@@ -98,17 +127,17 @@
 {% macro unreadable_lines(source_name, inputs) -%}
     {#-
         Lines of inputs beside the events that cannot be used: file, ordinal (among the lines that are not blank),
-        reason. `inputs`: name -> fields that must be there. DuckDB keeps the order of a file when it numbers rows.
+        reason. `inputs`: name -> fields that must be there.
     -#}
     {%- for input, required in inputs.items() %}
     (
-        with numbered as (
+        with extracted as (
 
             select
                 file,
                 line,
                 {{ fields('line', required) }} as fields,
-                row_number() over () as n
+                read_order
             from ({{ raw_lines(source_name, input) }})
 
         ),
@@ -117,13 +146,13 @@
 
             select
                 file,
-                n - min(n) over (partition by file) + 1 as ordinal,
+                read_order - min(read_order) over (partition by file) + 1 as ordinal,
                 {%- set checks = [] %}
                 {%- for field in required %}
                     {%- do checks.append((text_or_null('fields[' ~ loop.index ~ ']'), 'no ' ~ field)) %}
                 {%- endfor %}
                 {{ problem_of('line', checks) }} as reason
-            from numbered
+            from extracted
 
         )
 
@@ -172,18 +201,6 @@
 {% macro as_of_rule() -%}
     {#- What the active source is as of when nobody asked: `now`, or `last_event` for an archive. -#}
     {{ return(source_meta(active_source(), 'events').get('as_of', 'now')) }}
-{%- endmacro %}
-
-{% macro files_in_quarantine(event_lines) -%}
-    {#- The event files that have lines with a problem, as a list. -#}
-    {%- set files = [] -%}
-    {%- if execute -%}
-        {%- set query = "select distinct file from " ~ event_lines ~ " where problem is not null order by file" -%}
-        {%- for file in run_query(query).columns[0].values() -%}
-            {%- do files.append(file | replace("'", "''")) -%}
-        {%- endfor -%}
-    {%- endif -%}
-    {{ return(files) }}
 {%- endmacro %}
 
 {% macro relative_to_raw(file) -%}

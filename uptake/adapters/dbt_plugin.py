@@ -1,4 +1,4 @@
-"""What dbt-duckdb loads into its sessions: the pseudonym key as session variables, and line numbers of raw files.
+"""What dbt-duckdb loads into its sessions: the pseudonym key as session variables, line numbers and versions of raw files.
 
 The key goes into variables of the session, so that it stands in no SQL, no log and no file; the macro `keyed_hash`
 reads them. Loaded by `dbt_project/profiles.yml`, so it works for a plain `dbt build` as well.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _BLOCK = hashlib.sha256().block_size
+#: Some file systems keep times in steps of two seconds.
+_UNSETTLED_NS = 3_000_000_000
 
 
 def set_key(session: duckdb.DuckDBPyConnection, key: bytes) -> None:
@@ -40,6 +44,19 @@ def line_numbers(path: str) -> list[int]:
         return [number for number, line in enumerate(file, start=1) if line.strip()]
 
 
+def file_version(path: str) -> str:
+    """Return a text that differs from the last build's when a file may have changed since.
+
+    A file that was touched so lately that the next write could leave its time as it is gets a text of its own, so
+    that the next build reads it again.
+    """
+    state = os.stat(path)
+    now = time.time_ns()
+    touched = max(state.st_mtime_ns, state.st_ctime_ns)
+    version = f"{state.st_size}-{state.st_mtime_ns}-{state.st_ctime_ns}-{state.st_ino}"
+    return version if now - touched > _UNSETTLED_NS else f"{version}-unsettled-{now}"
+
+
 class Plugin(BasePlugin):  # type: ignore[misc]  # dbt-duckdb has no types
     """Found by dbt-duckdb under this name."""
 
@@ -50,6 +67,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]  # dbt-duckdb has no types
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Add the functions that staging uses."""
         conn.create_function("uptake_line_numbers", line_numbers, ["VARCHAR"], "BIGINT[]")
+        conn.create_function("uptake_file_version", file_version, ["VARCHAR"], "VARCHAR", side_effects=True)
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Set the key; DuckDB does not hand variables on to cursors."""

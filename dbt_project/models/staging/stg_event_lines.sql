@@ -1,14 +1,14 @@
--- grain: one row per line of the event files: the one place where raw events are read and typed
-{{ config(materialized='table') }}
+-- grain: one row per line of the event files: the one place where raw events are read and typed, each file once
+{{ config(materialized='by_file') }}
 
 with
 lines as materialized (
 
     select
         file,
+        read_order,
         event_id,
-        -- What makes two lines the same: the id they came with, or the whole line.
-        coalesce(event_id, md5(cast(line as varchar))) as line_key,
+        case when event_id is null and problem is null then md5(cast(line as varchar)) end as line_hash,
         occurred_at,
         received_at,
         account_id,
@@ -22,93 +22,54 @@ lines as materialized (
 
 ),
 
-repeated_keys as (
+-- Without an id, the k-th copy of a line within its file is the k-th such event: two equal lines in one file are two
+-- events, the same file downloaded twice is not. Only lines that come more than once are numbered.
+repeated as (
 
-    select line_key
+    select
+        file,
+        line_hash
+
     from lines
-    where problem is null
-    group by line_key
+    where line_hash is not null
+    group by file, line_hash
     having count(*) > 1
 
 ),
 
--- Only lines that come more than once are sorted. Without an id, the k-th copy of a line within its file is the
--- k-th such event: two equal lines in one file are two events, the same file downloaded twice is not.
-numbered as (
+copies as (
 
     select
-        lines.*,
-        row_number() over (partition by lines.line_key, lines.file, lines.event_id is null) as copy_in_file
+        lines.read_order,
+        row_number() over (partition by lines.file, lines.line_hash order by lines.read_order) as copy_in_file
 
     from lines
-    semi join repeated_keys on lines.line_key = repeated_keys.line_key
-    where lines.problem is null
-
-),
-
--- Of several lines with one id the last received counts; the rest of the order only makes it the same every time.
-deduplicated as (
-
-    select
-        *,
-        coalesce(event_id, md5(line_key || ':' || copy_in_file)) as final_event_id,
-        row_number() over (
-            partition by coalesce(event_id, md5(line_key || ':' || copy_in_file))
-            order by
-                received_at desc nulls last,
-                occurred_at asc,
-                account_id asc,
-                user_id asc,
-                event_name asc,
-                quantity asc,
-                properties asc
-        ) > 1 as is_duplicate
-
-    from numbered
-
-),
-
-single as (
-
-    select lines.*
-    from lines
-    anti join repeated_keys on lines.line_key = repeated_keys.line_key and lines.problem is null
+    inner join repeated
+        on lines.file = repeated.file and lines.line_hash = repeated.line_hash
 
 ),
 
 final as (
 
     select
-        file,
-        case when problem is null then coalesce(event_id, md5(line_key || ':1')) end as event_id,
-        occurred_at,
-        received_at,
-        account_id,
-        user_id,
-        event_name,
-        quantity,
-        properties,
-        problem,
-        false as is_duplicate
+        lines.file,
+        lines.read_order,
+        case
+            when lines.problem is null
+                then coalesce(lines.event_id, md5(lines.line_hash || ':' || coalesce(copies.copy_in_file, 1)))
+        end as event_id,
+        lines.occurred_at,
+        lines.received_at,
+        lines.account_id,
+        lines.user_id,
+        lines.event_name,
+        lines.quantity,
+        lines.properties,
+        lines.problem
 
-    from single
-
-    union all
-
-    select
-        file,
-        final_event_id as event_id,
-        occurred_at,
-        received_at,
-        account_id,
-        user_id,
-        event_name,
-        quantity,
-        properties,
-        problem,
-        is_duplicate
-
-    from deduplicated
+    from lines
+    left join copies
+        on lines.read_order = copies.read_order
 
 )
 

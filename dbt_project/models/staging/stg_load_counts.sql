@@ -4,16 +4,49 @@
 with
 lines as (select * from {{ ref('stg_event_lines') }}),
 
-final as (
+events as (select * from {{ ref('stg_usage_events') }}),
+
+duplicates as (select * from {{ ref('stg_event_duplicates') }}),
+
+line_counts as (
 
     select
         count(*) as lines,
-        count(*) filter (where problem is null and not is_duplicate) as events,
-        count(*) filter (where problem is null and is_duplicate) as duplicates,
-        count(*) filter (where problem is not null) as quarantined,
-        count(*) filter (where problem is null and not is_duplicate and user_id is null) as unattributed
+        count(problem) as quarantined
 
     from lines
+
+),
+
+event_counts as (
+
+    select
+        count(*) as events,
+        count(*) - count(user_id) as unattributed
+
+    from events
+
+),
+
+duplicate_counts as (
+
+    select count(*) as duplicates
+    from duplicates
+
+),
+
+final as (
+
+    select
+        line_counts.lines,
+        event_counts.events,
+        duplicate_counts.duplicates,
+        line_counts.quarantined,
+        event_counts.unattributed
+
+    from line_counts
+    cross join event_counts
+    cross join duplicate_counts
 
 )
 

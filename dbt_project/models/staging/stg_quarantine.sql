@@ -1,43 +1,33 @@
 -- grain: one row per line that could not be used; nothing of its content, which may be anything
 {{ config(materialized='table') }}
 
-{#- Line numbers cost a second read in file order, so only files that need it are read again. -#}
-{%- set bad_files = files_in_quarantine(ref('stg_event_lines')) %}
-
 with
--- DuckDB keeps the order of a file when it numbers rows.
-events_numbered as (
+lines as (select * from {{ ref('stg_event_lines') }}),
+
+-- A file is read as a whole, so its lines follow each other without a gap.
+first_lines as (
 
     select
         file,
-        problem,
-        row_number() over () as n
+        min(read_order) as read_order
 
-    from {{ staged('events') }}
-    where {{ "file in ('" ~ bad_files | join("', '") ~ "')" if bad_files else 'false' }}
-
-),
-
-events_placed as (
-
-    select
-        file,
-        n - min(n) over (partition by file) + 1 as ordinal,
-        problem as reason
-
-    from events_numbered
+    from lines
+    group by file
+    having count(problem) > 0
 
 ),
 
 unusable as (
 
     select
-        file,
-        ordinal,
-        reason
+        lines.file,
+        lines.read_order - first_lines.read_order + 1 as ordinal,
+        lines.problem as reason
 
-    from events_placed
-    where reason is not null
+    from lines
+    inner join first_lines
+        on lines.file = first_lines.file
+    where lines.problem is not null
 
     union all
 

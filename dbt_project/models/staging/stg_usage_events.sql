@@ -2,21 +2,25 @@
 with
 lines as (select * from {{ ref('stg_event_lines') }}),
 
+duplicates as (select * from {{ ref('stg_event_duplicates') }}),
+
 final as (
 
     select
-        event_id,
-        occurred_at,
-        received_at,
-        account_id,
-        user_id,
-        event_name,
-        quantity,
-        properties,
+        lines.event_id,
+        lines.occurred_at,
+        lines.received_at,
+        lines.account_id,
+        lines.user_id,
+        lines.event_name,
+        lines.quantity,
+        lines.properties,
         '{{ active_source() }}' as source
 
     from lines
-    where problem is null and not is_duplicate
+    anti join duplicates
+        on lines.file = duplicates.file and lines.read_order = duplicates.read_order
+    where lines.problem is null
 
 )
 

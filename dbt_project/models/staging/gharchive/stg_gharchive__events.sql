@@ -7,6 +7,7 @@ extracted as (
     select
         file,
         line,
+        read_order,
         {{ fields('line', [
             'id', 'created_at', 'org.login', 'repo.name', 'actor.login', 'type', 'payload.action'
         ]) }} as fields
@@ -20,6 +21,7 @@ typed as (
     select
         file,
         line,
+        read_order,
         {{ text_or_null('fields[1]') }} as event_id,
         fields[2] as raw_occurred_at,
         {{ timestamp_or_null('fields[2]') }} as occurred_at,
@@ -37,6 +39,7 @@ final as (
     select
         file,
         line,
+        read_order,
         event_id,
         occurred_at,
         cast(null as timestamp) as received_at,

@@ -7,6 +7,7 @@ extracted as (
     select
         file,
         line,
+        read_order,
         {{ fields('line', [
             'event_id', 'occurred_at', 'received_at', 'account_id', 'user_id', 'event_name', 'quantity', 'properties'
         ]) }} as fields
@@ -20,6 +21,7 @@ typed as (
     select
         file,
         line,
+        read_order,
         {{ text_or_null('fields[1]') }} as event_id,
         fields[2] as raw_occurred_at,
         {{ timestamp_or_null('fields[2]') }} as occurred_at,
@@ -39,6 +41,7 @@ final as (
     select
         file,
         line,
+        read_order,
         event_id,
         occurred_at,
         received_at,
