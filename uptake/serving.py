@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Any
 
 from rich.console import Console
 from starlette.applications import Starlette
@@ -42,6 +44,7 @@ def _serve_sandbox(uptake: Uptake, running: ExitStack, public: Starlette, consol
     from uptake.sandbox import SEED
     from uptake.sandbox.base import simulate
     from uptake.sandbox.catalogue import read_catalogue
+    from uptake.sandbox.demo import demo_identity
     from uptake.sandbox.fakegrid import EventPoster, create_fakegrid
     from uptake.sandbox.inbox import create_inbox_app
     from uptake.sandbox.people import SimulatedPeople
@@ -56,9 +59,15 @@ def _serve_sandbox(uptake: Uptake, running: ExitStack, public: Starlette, consol
     console.print(
         f"Public pages    {web.url}\nInternal pages  {pages.url}\nfakegrid        http://127.0.0.1:{ports.fakegrid}"
     )
-    people = SimulatedPeople(simulate(SEED, read_catalogue(uptake.feature_catalogue)))
+    lived = demo_identity(uptake.home)  # the people who react must be the ones who were mailed
+    base = simulate(lived.get("seed", SEED), read_catalogue(uptake.feature_catalogue), **_sizes(lived))
+    people = SimulatedPeople(base)
     poster = EventPoster(uptake.home, f"{web.url}/webhooks/sendgrid", people)
     running.callback(poster.close)
     while True:
         poster.post_due(uptake.clock.now())
         time.sleep(_POLL_SECONDS)
+
+
+def _sizes(lived: Mapping[str, Any]) -> dict[str, int]:
+    return {name: lived[name] for name in ("accounts", "contacts") if name in lived}

@@ -135,6 +135,13 @@ def marker_path(home: Path) -> Path:
     return home / "sandbox" / "demo.json"
 
 
+def demo_identity(home: Path) -> Mapping[str, Any]:
+    """Return what a home's demo was begun with: seed, accounts, contacts and more; empty when none was."""
+    path = marker_path(home)
+    found: Mapping[str, Any] = (json.loads(path.read_text()).get("identity") or {}) if path.exists() else {}
+    return found
+
+
 def prepare_home(home: Path, *, fresh: bool) -> None:
     """Make a folder a demo home, or find that it is one; `fresh` empties it first. Call it before anything opens it.
 
