@@ -13,7 +13,7 @@ from uptake.bootstrap import Uptake, open_uptake
 from uptake.domain.arms import Arm
 from uptake.domain.sends import TAKEN
 from uptake.errors import Refused
-from uptake.sandbox import SEED
+from uptake.sandbox import ACCOUNTS, CONTACTS, SEED
 from uptake.sandbox.base import HISTORY_DAYS, simulate
 from uptake.sandbox.catalogue import read_catalogue
 from uptake.sandbox.demo import DAYS, TICK_HOURS, DemoPlan, Refreshed, prepare_home, run_demo
@@ -140,8 +140,8 @@ def demo(
     home: Path,
     fresh: bool,
     console: Console,
-    accounts: int = 400,
-    contacts: int = 6_000,
+    accounts: int = ACCOUNTS,
+    contacts: int = CONTACTS,
     days: int = DAYS,
     tick_hours: tuple[int, ...] = TICK_HOURS,
     history_days: int = HISTORY_DAYS,

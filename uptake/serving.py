@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any
 
 from rich.console import Console
 from starlette.applications import Starlette
@@ -41,7 +39,7 @@ def serve_all(uptake: Uptake, *, host: str, public_port: int, internal_port: int
 
 def _serve_sandbox(uptake: Uptake, running: ExitStack, public: Starlette, console: Console) -> None:
     """Serve fakegrid, too, and let its people react as the sandbox clock moves."""
-    from uptake.sandbox import SEED
+    from uptake.sandbox import ACCOUNTS, CONTACTS, SEED
     from uptake.sandbox.base import simulate
     from uptake.sandbox.catalogue import read_catalogue
     from uptake.sandbox.demo import demo_identity
@@ -60,14 +58,15 @@ def _serve_sandbox(uptake: Uptake, running: ExitStack, public: Starlette, consol
         f"Public pages    {web.url}\nInternal pages  {pages.url}\nfakegrid        http://127.0.0.1:{ports.fakegrid}"
     )
     lived = demo_identity(uptake.home)  # the people who react must be the ones who were mailed
-    base = simulate(lived.get("seed", SEED), read_catalogue(uptake.feature_catalogue), **_sizes(lived))
+    base = simulate(
+        lived.get("seed", SEED),
+        read_catalogue(uptake.feature_catalogue),
+        accounts=lived.get("accounts", ACCOUNTS),
+        contacts=lived.get("contacts", CONTACTS),
+    )
     people = SimulatedPeople(base)
     poster = EventPoster(uptake.home, f"{web.url}/webhooks/sendgrid", people)
     running.callback(poster.close)
     while True:
         poster.post_due(uptake.clock.now())
         time.sleep(_POLL_SECONDS)
-
-
-def _sizes(lived: Mapping[str, Any]) -> dict[str, int]:
-    return {name: lived[name] for name in ("accounts", "contacts") if name in lived}

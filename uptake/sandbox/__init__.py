@@ -2,3 +2,4 @@
 
 #: Decides everything about the simulated customer base of `uptake demo`.
 SEED = 7
+ACCOUNTS, CONTACTS = 400, 6_000
