@@ -41,3 +41,23 @@ def test_an_older_plan_of_the_same_release_may_be_approved(town, now):
     town.plan(now=now + timedelta(hours=1))
     approve(town.ledger, plan_id=old.plan_id, by="  Ada \n Lovelace ", now=now)
     assert town.ledger.releases.approved()[0].approved_by == "Ada Lovelace"
+
+
+def test_approving_a_release_again_takes_nothing_back(town, now):
+    # Everybody who matches has entered: the plan of the next day is empty, and must not hold who comes later.
+    first = town.approve().plan
+    town.tick()
+    later = town.plan(now=now + timedelta(hours=1)).plan
+    assert later.count_accounts < first.count_accounts
+    again = approve(town.ledger, plan_id=later.plan_id, by="Ada", now=now + timedelta(hours=1))
+    assert again.plan.plan_id == first.plan_id
+    assert again.expires_at > now + timedelta(hours=1)
+    assert town.ledger.releases.approved()[0].plan.count_accounts == first.count_accounts
+
+
+def test_a_changed_release_is_measured_by_its_own_plan(town, now):
+    town.approve()
+    town.tick()
+    town.releases["alpha"] = town.release(holdout="50%")
+    changed = town.plan(now=now + timedelta(hours=1)).plan
+    assert approve(town.ledger, plan_id=changed.plan_id, by="Ada", now=now).plan.plan_id == changed.plan_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from uptake.errors import LedgerError, Refused
-from uptake.ports import Approved, Ledger
+from uptake.ports import Approved, Ledger, Plan
 
 
 def approve(ledger: Ledger, *, plan_id: str, by: str, now: datetime) -> Approved:
@@ -24,6 +24,7 @@ def approve(ledger: Ledger, *, plan_id: str, by: str, now: datetime) -> Approved
     newest = ledger.releases.latest_plan(plan.playbook)
     if newest is not None and newest.release_hash != plan.release_hash:
         raise Refused(f"{plan_id} is of an older release of {plan.playbook}; approve its newest plan, {newest.plan_id}")
+    plan = _widest(ledger, plan)
     release = ledger.releases.version(plan.version_id)
     rules = release.workspace.approval
     expires_at = now + rules.expires
@@ -37,3 +38,21 @@ def approve(ledger: Ledger, *, plan_id: str, by: str, now: datetime) -> Approved
         expires_at=expires_at,
         tolerance=rules.tolerance,
     )
+
+
+def _widest(ledger: Ledger, plan: Plan) -> Plan:
+    """Return what entrants are measured by: approving a release again prolongs it, and takes nothing back.
+
+    Most of those who match enter at once, so a later plan of the same release is small, and its tolerance of a few
+    would hold everybody who comes after.
+    """
+    for approved in ledger.releases.approved():
+        before = approved.plan
+        if (
+            before.playbook == plan.playbook
+            and before.release_hash == plan.release_hash
+            and before.summary.get("goal_hash") == plan.summary.get("goal_hash")
+            and before.count_accounts > plan.count_accounts
+        ):
+            return before
+    return plan
