@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -157,6 +158,141 @@ def test_absent_inputs_are_empty_and_an_unmapped_event_is_counted(build, tmp_pat
         ("a1", "default", False, None)
     ]
     assert rows(done, "select health_coverage < 1, seats_used_share from marts.accounts_current") == [(True, None)]
+
+
+# --- read once ---------------------------------------------------------------------------------------------------
+
+
+STAGED = (
+    "select * exclude (read_order, file_version) from staging.stg_event_lines",
+    "select * from staging.stg_usage_events",
+    "select * from staging.stg_quarantine",
+    "select * from staging.stg_load_counts",
+)
+
+
+@pytest.fixture
+def stage(root: Path) -> Callable[[Path, Path], dict[str, list[tuple[Any, ...]]]]:
+    """Build only what is made of event lines, and return it."""
+
+    def run(home: Path, raw: Path) -> dict[str, list[tuple[Any, ...]]]:
+        transformer = DbtTransformer(project=root / "dbt_project", home=home)
+        home.mkdir(exist_ok=True)
+        with transformer._environment(source="uptake", raw=raw, as_of=AS_OF.isoformat()):
+            models = ["stg_quarantine", "+stg_load_counts", "--exclude-resource-type", "test"]
+            results = transformer._invoke(["build", "--select", *models], transformer._manifest("uptake"))
+        failed = [result.message for result in results if result.status == "error"]
+        if failed:
+            raise TransformError(failed[0])
+        with duckdb.connect(str(transformer.warehouse), read_only=True) as session:
+            return {query: session.sql(f"{query} order by all").fetchall() for query in STAGED}
+
+    return run
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every file for one that lies there for long, though the tests have just written it."""
+    monkeypatch.setattr("uptake.adapters.dbt_plugin._UNSETTLED_NS", -1)
+
+
+def some_lines(chance: random.Random) -> list[str]:
+    """Lines of one file out of few possible ones, so that files share events, copies and ids."""
+    lines = []
+    for _ in range(chance.randrange(12)):
+        number = chance.randrange(6)
+        line = chance.choice(
+            [
+                event(f"2026-02-0{number + 1}T10:00:00Z"),
+                event("2026-02-01T10:00:00Z", event_id=f"e{number}"),
+                event("2026-02-01T10:00:00Z", event_id=f"e{number}", received_at=f"2026-02-0{number + 1}T00:00:00Z"),
+                event(f"2026-02-0{number + 1}T10:00:00Z", user=None, quantity=number),
+                "{broken",
+                "",
+                '{"account_id":"a1"}',
+            ]
+        )
+        lines += [line] * chance.choice([1, 1, 2])
+    return lines
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_became_of_the_files_before_the_lines_are_those_of_one_full_build(stage, tmp_path, seed):
+    chance = random.Random(seed)
+    raw = write(tmp_path / "raw")
+    names = ["1.ndjson", "2.ndjson", "3.ndjson", "4.ndjson.gz"]
+    written: dict[str, list[str]] = {}
+    for step in range(7):
+        for name in chance.sample(names, 2):
+            path = raw / "events" / name
+            act = chance.choice(["new content", "new content", "another order", "away"])
+            if act == "away":
+                path.unlink(missing_ok=True)
+                written.pop(name, None)
+                continue
+            if act == "another order" and name in written:
+                chance.shuffle(written[name])
+            else:
+                written[name] = some_lines(chance)
+            content = "".join(f"{line}\n" for line in written[name]).encode()
+            path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        if step == 4:  # a build that dies between the lines of two files leaves nothing behind
+            (raw / "events/9.ndjson.gz").write_bytes(gzip.compress(b"{}\n" * 100_000)[:-200])
+            with pytest.raises(TransformError):
+                stage(tmp_path / "home", raw)
+            (raw / "events/9.ndjson.gz").unlink()
+        if chance.random() < 0.7:
+            stage(tmp_path / "home", raw)
+
+    found = stage(tmp_path / "home", raw)
+
+    assert found == stage(tmp_path / "fresh", raw)
+    assert found[STAGED[3]][0][0] == sum(bool(line) for lines in written.values() for line in lines)
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_file_that_did_not_change_is_not_read_again(stage, tmp_path, monkeypatch):
+    raw = write(tmp_path / "raw", events_1=[event("2026-03-01T10:00:00Z")], events_2=["{broken"])
+    first = stage(tmp_path / "home", raw)
+    version = (raw / "events/events_1.ndjson").stat()
+    monkeypatch.setattr(
+        "uptake.adapters.dbt_plugin._state_of",
+        lambda path: version if path.endswith("events_1.ndjson") else Path(path).stat(),
+    )
+    state = stage(tmp_path / "home", raw)
+    write(raw, events_1=[event("2026-03-02T10:00:00Z")])
+    assert state == first
+    assert stage(tmp_path / "home", raw)[STAGED[1]] == first[STAGED[1]]
+
+
+def test_a_file_rewritten_at_once_with_the_same_size_and_time_is_read_again(stage, tmp_path):
+    raw = write(tmp_path / "raw", events_1=[event("2026-03-01T10:00:00Z")])
+    path = raw / "events/events_1.ndjson"
+    before = path.stat()
+    stage(tmp_path / "home", raw)
+    path.write_text(path.read_text().replace("2026-03-01", "2026-03-02"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    found = stage(tmp_path / "home", raw)
+    assert [row[1] for row in found[STAGED[1]]] == [datetime(2026, 3, 2, 10)]
+
+
+@pytest.mark.usefixtures("settled")
+def test_another_folder_or_other_sql_is_read_from_the_start(root, tmp_path, stage):
+    first = write(tmp_path / "first", events_1=[event("2026-03-01T10:00:00Z", quantity=3)])
+    second = write(tmp_path / "second", events_2=[event("2026-03-02T10:00:00Z")])
+    home = tmp_path / "home"
+    stage(home, first)
+    assert [row[1] for row in stage(home, second)[STAGED[1]]] == [datetime(2026, 3, 2, 10)]
+    stage(home, first)
+
+    project = _copy(root, tmp_path)
+    macro = project / "macros/raw.sql"
+    macro.write_text(
+        macro.read_text().replace("then try_cast({{ value }} as double) end", "then cast(7 as double) end")
+    )
+    done = DbtTransformer(project=project, home=home).build(source="uptake", raw=first, as_of=AS_OF)
+    assert rows(done, "select quantity from staging.stg_usage_events") == [(7.0,)]
 
 
 # --- who ---------------------------------------------------------------------------------------------------------

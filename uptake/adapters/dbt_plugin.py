@@ -1,4 +1,4 @@
-"""What dbt-duckdb loads into its sessions: the pseudonym key as session variables, line numbers and versions of raw files.
+"""What dbt-duckdb loads into its sessions: the pseudonym key, and line numbers and versions of raw files.
 
 The key goes into variables of the session, so that it stands in no SQL, no log and no file; the macro `keyed_hash`
 reads them. Loaded by `dbt_project/profiles.yml`, so it works for a plain `dbt build` as well.
@@ -50,11 +50,15 @@ def file_version(path: str) -> str:
     A file that was touched so lately that the next write could leave its time as it is gets a text of its own, so
     that the next build reads it again.
     """
-    state = os.stat(path)
+    state = _state_of(path)
     now = time.time_ns()
     touched = max(state.st_mtime_ns, state.st_ctime_ns)
     version = f"{state.st_size}-{state.st_mtime_ns}-{state.st_ctime_ns}-{state.st_ino}"
     return version if now - touched > _UNSETTLED_NS else f"{version}-unsettled-{now}"
+
+
+def _state_of(path: str) -> os.stat_result:
+    return Path(path).stat()
 
 
 class Plugin(BasePlugin):  # type: ignore[misc]  # dbt-duckdb has no types

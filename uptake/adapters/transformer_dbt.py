@@ -136,7 +136,7 @@ class DbtTransformer:
         return known[1]
 
     def _invoke(self, command: list[str], manifest: Manifest | None) -> Any:
-        """Run one dbt command and return its result; what it says goes to HOME/logs."""
+        """Run one dbt command and return its result. What it says is not kept: its errors are raised."""
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.cli.main import dbtRunner
 
@@ -148,7 +148,7 @@ class DbtTransformer:
             "--log-path",
             str(self.home.resolve() / "logs"),
         ]
-        arguments += ["--log-level", "none", "--log-level-file", "info", "--no-write-json"]
+        arguments += ["--log-level", "none", "--log-level-file", "none", "--no-write-json"]
         try:
             outcome = dbtRunner(manifest=manifest).invoke(arguments)
         finally:
