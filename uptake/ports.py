@@ -443,13 +443,14 @@ class Enrollments(Protocol):
         enrollments: enrollment_id, playbook, account_id, entry_no, version_id, arm, enrolled_at, status, ended_at
                      (all of them, ended too)
         enrollment_contacts: enrollment_id, contact_id, feature_key, status (open ones only)
-        stage_ends:  enrollment_id, contact_id, stage_key, ended_at (sends whose status is in `ENDED`, passed-over
-                     verdicts, tasks), open enrollment contacts only
-        open_sends:  enrollment_id, contact_id, stage_key, status (planned .. held: the journey waits)
+        stage_ends:  enrollment_id, contact_id, stage_key, ended_at (sends whose status is in `ENDED`, those withheld
+                     for a reason that means retry aside; passed-over verdicts, tasks), open enrollment contacts only
+        open_sends:  enrollment_id, contact_id, stage_key, status (planned .. held: the journey waits), also of contacts
+                     who have left: what may have reached somebody counts against caps
         touches:     contact_id, account_id, address_hash, accepted_at (mails taken in the last 90 days)
         people:      contact_id, account_id, address_hash, time_zone, locale, role, has_address, erased
         suppressions: address_hash, topic (NULL = every topic)
-        consents:    address_hash, basis, expires_at
+        consents:    address_hash, basis, expires_at (in force; `none` alone: the newest word is a refusal)
         assignments: playbook, account_id, arm
         verdicts:    enrollment_id, contact_id, stage_key, verdict, reason (the newest of each, open contacts only)
         """
@@ -517,7 +518,11 @@ class Sends(Protocol):
     def sandboxed(self, send_ids: Sequence[str], *, now: datetime, owner: str | None = None) -> None: ...
     def unknown(self, send_ids: Sequence[str], *, detail: str, now: datetime, owner: str | None = None) -> None: ...
     def failed(self, send_ids: Sequence[str], *, detail: str, now: datetime, owner: str | None = None) -> None: ...
-    def withheld(self, send_ids: Sequence[str], *, reason: Reason, now: datetime, owner: str | None = None) -> None: ...
+    def withheld(self, send_ids: Sequence[str], *, reason: Reason, now: datetime, owner: str | None = None) -> None:
+        """Stopped before the intent. A reason that means retry does not end the stage: the next tick decides it anew,
+        and plans the same send again.
+        """
+
     def put_back(self, send_ids: Sequence[str], *, now: datetime, owner: str | None = None) -> None:
         """Certainly not accepted: planned again."""
 
@@ -596,7 +601,10 @@ class Runs(Protocol):
     """Single flight, by a fenced row."""
 
     def begin(self, kind: str, *, owner: str, now: datetime, lease: timedelta) -> Run | None:
-        """Take the fence; None while another run of this kind is alive."""
+        """Take the fence; None while another run of this kind is alive.
+
+        An `owner` is `host:pid`; a run of a process of this host that is gone is taken over before its lease ends.
+        """
 
     def heartbeat(self, run: Run, *, now: datetime, lease: timedelta) -> None: ...
     def finish(self, run: Run, *, status: str, detail: str, now: datetime) -> None: ...

@@ -208,7 +208,8 @@ def make_world(seed, *, count_accounts=60):
             world.ledger["suppressions"] += [{"address_hash": address, "topic": topic}] * r.randrange(1, 3)
         if r.random() < 0.9:
             expires_at = r.choice([None, None, None, naive(NOW), naive(NOW + DAY)])
-            world.ledger["consents"].append({"address_hash": address, "expires_at": expires_at})
+            basis = r.choice(["opt_in", "opt_in", "opt_in", "contract", "none"])
+            world.ledger["consents"].append({"address_hash": address, "basis": basis, "expires_at": expires_at})
     if r.random() < 0.3:
         some = [f"account-{i}" for i in range(count_accounts * 2)]
         world.controls = ControlState(
@@ -312,7 +313,11 @@ class Model:
         by_account = rules.playbook.goal.by == "account"
         mine = self.account_features if by_account else self.contact_features
         state = mine.get((account_id if by_account else contact_id, feature), {}).get("adoption_state")
-        consents = self.world.ledger["consents"]
+        bases = {
+            row["basis"]
+            for row in self.world.ledger["consents"]
+            if row["address_hash"] == address and (row["expires_at"] is None or row["expires_at"] > naive(self.now))
+        }
         others = {row["account_id"] for row in self.people.values() if address and row["address_hash"] == address}
         return ContactFacts(
             goal_reached=state in reached,
@@ -323,11 +328,7 @@ class Model:
                 row["address_hash"] == address and row["topic"] in (None, rules.playbook.topic)
                 for row in self.world.ledger["suppressions"]
             ),
-            consented=rules.workspace.consent.default_basis != "none"
-            or any(
-                row["address_hash"] == address and (row["expires_at"] is None or row["expires_at"] > naive(self.now))
-                for row in consents
-            ),
+            consented="none" not in (bases or {rules.workspace.consent.default_basis}),
             shares_address_with_holdout=any(self.arm(rules, other) != Arm.TREATMENT for other in others - {account_id}),
             has_feature=bool(self.account_features.get((account_id, feature), {}).get("is_entitled")),
         )
@@ -583,6 +584,74 @@ def test_a_tick_decides_on_a_set_what_it_decides_on_a_row(seed, gate_held, follo
     assert found_advance(advance) == Model(world, NOW).advance(RELEASES, following, gate_held)
 
 
+MOMENTS = [timedelta(hours=hours) for hours in (0, 1, 2, 9, 10, 24, 25, 47, 72, 168, 700)]
+
+
+@settings(SLOW, max_examples=3)
+@given(
+    seed=SEEDS,
+    steps=st.lists(
+        st.tuples(st.sampled_from(MOMENTS), st.sampled_from(["", "", "touch", "consent", "leave", "gate"])),
+        min_size=3,
+        max_size=5,
+    ),
+)
+def test_a_process_that_remembers_decides_what_a_new_one_decides(seed, steps, tmp_path):
+    world, remembering, now, gate_held = make_world(seed, count_accounts=25), DuckJourneys(), NOW, "stale"
+    snapshot = snapshot_of(world, tmp_path)
+    for after, change in steps:
+        now += after
+        _change(world, change, now)
+        gate_held = {"stale": None, None: "stale"}[gate_held] if change == "gate" else gate_held
+        answers = []
+        for journeys in (remembering, DuckJourneys()):
+            entries = [
+                journeys.entrants(rules, snapshot, world.tables(), now, controls=world.controls)
+                for rules in (ALPHA, BETA, PLAIN)
+            ]
+            options = {"following": {}, "controls": world.controls, "gate_held": gate_held}
+            answers.append(
+                (entries, journeys.advance({1: PLAIN, 2: PLAIN, 3: PLAIN}, snapshot, world.tables(), now, **options))
+            )
+        assert answers[0] == answers[1]
+
+
+def _change(world, change, now):
+    enrollments = world.ledger["enrollments"]
+    if change == "touch" and world.ledger["people"]:
+        person = world.ledger["people"][0]
+        touch = {key: person[key] for key in ("contact_id", "account_id", "address_hash")}
+        world.ledger["touches"].append(touch | {"accepted_at": naive(now)})
+    elif change == "consent" and world.ledger["consents"]:
+        world.ledger["consents"][0]["basis"] = "none"
+    elif change == "leave" and enrollments:
+        enrollments[0]["ended_at"] = naive(now)
+
+
+@pytest.mark.parametrize("gate_held", [None, "stale"])
+def test_a_tick_with_nothing_new_asks_nothing_until_something_falls_due(tmp_path, monkeypatch, gate_held):
+    world = entered(small_world(count_contacts=2), enrolled_at=NOW - DAY)
+    snapshot, journeys, asked = snapshot_of(world, tmp_path), DuckJourneys(), []
+    world.ledger["stage_ends"] += [
+        {"enrollment_id": 1, "contact_id": f"acme-{n}", "stage_key": "why", "ended_at": naive(NOW - DAY)}
+        for n in (0, 1)
+    ]
+    opened = journeys._marts.open
+    monkeypatch.setattr(journeys._marts, "open", lambda one: asked.append(one) or opened(one))
+    for hours in (0, 1, 47, 47.9):
+        journeys.entrants(PLAIN, snapshot, world.tables(), NOW + timedelta(hours=hours), controls=ControlState())
+        found = journeys.advance(
+            {1: PLAIN}, snapshot, world.tables(), NOW + timedelta(hours=hours),
+            following={}, controls=ControlState(), gate_held=gate_held,
+        )  # fmt: skip
+        assert found.verdicts.num_rows == 0
+    assert len(asked) == 2
+    found = journeys.advance(
+        {1: PLAIN}, snapshot, world.tables(), NOW + 2 * DAY, following={}, controls=ControlState(), gate_held=gate_held
+    )
+    assert found.verdicts.num_rows == 2
+
+
 def test_the_worlds_above_exercise_every_rule():
     left_out, reasons = set(), set()
     for seed in range(40):
@@ -657,7 +726,9 @@ def small_world(*accounts, count_contacts=1, zone=None):
                 {"contact_id": person["contact_id"], "account_id": account_id, "role": "member", "active_days_28": 5}
             )
             world.ledger["people"].append(person)
-            world.ledger["consents"].append({"address_hash": person["address_hash"], "expires_at": None})
+            world.ledger["consents"].append(
+                {"address_hash": person["address_hash"], "basis": "opt_in", "expires_at": None}
+            )
     return world
 
 

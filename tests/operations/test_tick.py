@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from uptake.domain.eligibility import Reason
 from uptake.operations.tick import KIND
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -251,3 +252,38 @@ def test_caps_hold_one_mail_an_address_a_tick_and_a_reached_goal_ends_it(seed, t
         assert sum(other == address and at - 2 * DAY < when <= at for other, _, when in mails) <= 1
         assert sum(other == account_id and at - 3 * DAY < when <= at for _, other, when in mails) <= 2
         assert at.replace(tzinfo=now.tzinfo) < reached_at.get(account_id, at.replace(tzinfo=now.tzinfo) + DAY)
+
+
+def test_a_mail_stopped_by_a_stale_snapshot_is_decided_anew_on_the_next_one(town, now):
+    town.approve()
+    town.tick()
+    planned = dict(town.rows("select send_id, snapshot_id from sends"))
+    while claimed := town.ledger.sends.claim(owner="w", limit=100, now=now, lease=HOUR):
+        ids = [one.send_id for one in claimed]
+        town.ledger.sends.withheld(ids, reason=Reason.GATE_HELD, now=now, owner="w")
+    town.publish(now + DAY, snapshot_id="fresh")
+    town.tick(now + DAY)
+    again = dict(town.rows("select send_id, snapshot_id from sends where status = 'planned'"))
+    assert planned.keys() <= again.keys()
+    assert {again[send_id] for send_id in planned} == {"fresh"}
+    assert planned.keys() <= set(town.send(now + DAY))
+    assert town.tick(now + DAY + HOUR).counts.get("send", 0) == 0
+    assert town.rows("select max(attempt) from sends") == [(1,)]
+
+
+def test_who_refused_neither_enters_nor_stays(town, now):
+    town.approve()
+    town.tick()
+    victim = town.rows("select contact_id from enrollment_contacts where status = 'open' order by 1")[0][0]
+    address = town.contacts[victim]["address"]
+    for row in town.contacts.values():
+        if row["address"] == address:
+            row["consent_basis"] = "none"
+    town.settle(1, prefix="new", is_plain=True)
+    town.contacts["contact-new-0-0"]["consent_basis"] = "none"
+    town.publish(now + HOUR, snapshot_id="later")
+    town.tick(now + HOUR)
+    ended = town.rows("select status, end_reason from enrollment_contacts where contact_id = ?", victim)
+    assert ended == [("ended", "unconsented")]
+    assert town.rows("select * from enrollment_contacts where contact_id = 'contact-new-0-0'") == []
+    assert town.rows("select * from enrollment_contacts where contact_id = 'contact-new-0-1'") != []

@@ -19,7 +19,7 @@ from uptake.operations.gate import Gate, fresh_gate
 from uptake.ports import Approved, ControlState, Journeys, Ledger, Run, Snapshots
 
 KIND = "tick"  # of its run rows
-LEASE = timedelta(minutes=10)  # a tick that was killed holds the next one up for at most that long
+LEASE = timedelta(minutes=10)  # a tick that was killed on another machine holds the next one up for that long
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -164,3 +164,15 @@ def test_touches_of_long_ago_are_left_out(world):
     world.ledger.sends.accepted([send_id], message_id=None, now=world.now)
     assert world.ledger.enrollments.tables(now=world.now + timedelta(days=89))["touches"].num_rows == 1
     assert world.ledger.enrollments.tables(now=world.now + timedelta(days=91))["touches"].num_rows == 0
+
+
+def test_a_stage_that_waited_for_somebody_who_leaves_is_no_longer_waiting(world):
+    world.load(("ann", "a1"), ("bob", "a1"))
+    world.enter(("ann", "a1"), ("bob", "a1"))
+    world.record(("ann", "why", "retry", "outside_window"), ("bob", "why", "retry", "outside_window"))
+    world.record(endings=[("ann", "exit_condition")])
+    found = {row["reason"]: row["count_contacts"] for row in world.ledger.read("withheld_by_reason")}
+    assert found == {"exit_condition": 1, "outside_window": 1}
+    world.record(ended=[(world.enrollment_id("bob"), "goal_reached")])
+    found = {row["reason"]: row["count_contacts"] for row in world.ledger.read("withheld_by_reason")}
+    assert found == {"exit_condition": 1, "goal_reached": 1}

@@ -100,9 +100,32 @@ def test_consents_come_with_the_load_and_are_recorded_once(world):
 
 
 def test_no_basis_is_no_consent(world):
-    rows = [{**ROW, "contact_id": str(basis), "consent_basis": basis} for basis in (None, "", "none")]
+    rows = [{**ROW, "contact_id": str(basis), "consent_basis": basis} for basis in (None, "")]
     world.ledger.people.load(people(*rows), now=world.now)
     assert consents(world) == []
+
+
+def test_the_newest_word_of_a_person_counts_whatever_came_before(world):
+    for basis in ("opt_in", "none", "none", "opt_in", "opt_in"):
+        world.now += timedelta(days=1)
+        world.load(ANN, consent=basis)
+        assert [one["basis"] for one in consents(world)] == [basis]
+
+
+def test_of_two_words_from_one_moment_the_refusal_wins_and_stays(world):
+    rows = [{**ROW, "contact_id": basis, "consent_basis": basis} for basis in ("opt_in", "none")]
+    for _ in range(3):
+        world.ledger.people.load(people(*rows), now=world.now)
+        assert [one["basis"] for one in consents(world)] == ["none"]
+        world.now += timedelta(days=1)
+
+
+def test_an_old_refusal_with_its_date_yields_to_a_newer_consent(world):
+    for basis, age in (("opt_in", 10), ("none", 20), ("opt_in", 10)):
+        given = (world.now - timedelta(days=age)).replace(tzinfo=None)
+        row = {**ROW, "consent_basis": basis, "consent_at": given}
+        world.ledger.people.load(people(row, consent_at=pa.timestamp("us")), now=world.now)
+        assert [one["basis"] for one in consents(world)] == ["opt_in"]
 
 
 def test_a_consent_that_ended_is_not_shown(world):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -105,3 +108,13 @@ def test_a_dead_run_is_taken_over_and_its_ghost_is_fenced_off(world):
         runs.heartbeat(ghost, now=now + LEASE, lease=LEASE)
     runs.finish(taken, status="done", detail="", now=now + LEASE)
     assert [row["status"] for row in world.ledger.read("runs", count=1)] == ["done"]
+
+
+def test_a_run_whose_process_died_on_this_machine_is_taken_over_at_once(ledger, now):
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    lease = timedelta(minutes=10)
+    first = ledger.runs.begin("tick", owner=f"here:{int(dead.stdout)}", now=now, lease=lease)
+    assert ledger.runs.begin("tick", owner="elsewhere:1", now=now, lease=lease) is None
+    second = ledger.runs.begin("tick", owner=f"here:{os.getpid()}", now=now, lease=lease)
+    assert (first.fence, second.fence) == (1, 2)
+    assert ledger.runs.begin("tick", owner="here:1", now=now, lease=lease) is None, "that process is alive"

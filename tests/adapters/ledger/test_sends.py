@@ -163,6 +163,56 @@ def test_without_consent_nothing_leaves(make_world):
     assert world.status(ann) == "withheld"
 
 
+def test_who_refused_gets_nothing_whatever_the_default_basis_is(make_world):
+    world = make_world(default_basis="contract")
+    ann, cyd = world.planned(ANN, CYD)
+    world.load(ANN, consent="none")
+    world.claim()
+    assert world.intend([ann, cyd]) == {ann: Reason.UNCONSENTED}
+    assert world.intend([cyd]) == {}
+
+
+def test_what_the_gate_stopped_before_its_intent_is_decided_again_as_the_same_send(world):
+    (ann,) = world.planned(ANN)
+    for hours in (1, 2):
+        world.claim()
+        world.ledger.sends.withheld([ann], reason=Reason.GATE_HELD, now=world.now, owner="w1")
+        tables = world.ledger.enrollments.tables(now=world.now)
+        assert (tables["stage_ends"].num_rows, tables["open_sends"].num_rows) == (0, 0)
+        (decision,) = tables["verdicts"].to_pylist()
+        assert (decision["verdict"], decision["reason"]) == ("retry", "gate_held")
+        assert world.claim() == []
+        world.now += timedelta(hours=hours)
+        assert world.record(("ann", "why", "send")) == {"send": 1}
+        assert world.record(("ann", "why", "send")) == {}
+    (row,) = world.ledger.read("send", send_id=ann)
+    assert (row["status"], row["reason"], row["attempt"], row["planned_at"]) == ("planned", None, 0, world.now)
+    world.claim()
+    assert world.intend([ann]) == {}
+    assert world.record(("ann", "why", "send")) == {}
+    assert world.claim() == []
+
+
+def test_what_the_gate_stopped_may_still_be_passed_over(world):
+    (ann,) = world.planned(ANN)
+    world.claim()
+    world.ledger.sends.withheld([ann], reason=Reason.GATE_HELD, now=world.now, owner="w1")
+    world.record(("ann", "why", "pass_over", "too_late"))
+    (end,) = world.ledger.enrollments.tables(now=world.now)["stage_ends"].to_pylist()
+    assert end["stage_key"] == "why"
+    assert world.status(ann) == "withheld"
+
+
+def test_an_unknown_send_of_a_contact_who_left_still_counts(world):
+    (ann,) = world.planned(ANN)
+    world.claim()
+    world.intend([ann])
+    world.ledger.sends.unknown([ann], detail="time-out", now=world.now)
+    world.record(endings=[("ann", "exit_condition")])
+    (row,) = world.ledger.enrollments.tables(now=world.now)["open_sends"].to_pylist()
+    assert row["status"] == "unknown"
+
+
 def test_consent_of_ones_own_is_enough_until_it_expires(make_world):
     world = make_world(default_basis="none")
     ann, cyd = world.planned(ANN, CYD)

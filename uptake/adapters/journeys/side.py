@@ -34,7 +34,7 @@ LEDGER: dict[str, pa.Schema] = {
         }
     ),
     "suppressions": pa.schema({"address_hash": TEXT, "topic": TEXT}),
-    "consents": pa.schema({"address_hash": TEXT, "expires_at": AT}),
+    "consents": pa.schema({"address_hash": TEXT, "basis": TEXT, "expires_at": AT}),
     "assignments": pa.schema({"playbook": TEXT, "account_id": TEXT, "arm": TEXT}),
 }  # fmt: skip
 
@@ -115,7 +115,9 @@ contacts_suppressed as (
 ),
 
 consenting as (
-    select distinct address_hash from consents, moment where expires_at is null or expires_at > moment.now
+    select address_hash, coalesce(bool_or(basis = 'none'), false) as is_refused from consents, moment
+    where expires_at is null or expires_at > moment.now
+    group by address_hash
 )
 
 select
@@ -126,7 +128,7 @@ select
     coalesce(people.erased, false) as is_erased,
     coalesce(people.has_address and people.address_hash is not null, false) as has_address,
     suppressed.contact_id is not null as is_suppressed,
-    rules.has_default_basis or consenting.address_hash is not null as is_consented,
+    coalesce(not consenting.is_refused, rules.has_default_basis) as is_consented,
     held.contact_id is not null as shares_address
 from asked
 inner join rules using (version_id)

@@ -8,7 +8,9 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from uptake.adapters.ledger.arrow import stage, unstage
-from uptake.adapters.ledger.schema import decisions
+from uptake.adapters.ledger.schema import decisions, sends
+from uptake.domain.eligibility import Reason, Verdict, effect_of
+from uptake.domain.sends import SendStatus
 
 #: What `decide` is given: a verdict on each contact at a stage.
 VERDICTS = pa.schema(
@@ -24,6 +26,14 @@ VERDICTS = pa.schema(
         ("gate_id", pa.int64()),
     ]
 )
+
+
+_RETRY = sorted(reason.value for reason in Reason if effect_of(reason) is Verdict.RETRY)
+
+
+def is_asked_again() -> sa.ColumnElement[bool]:
+    """A send stopped before its intent for a reason that passes: its stage is not over, the next tick decides it."""
+    return (sends.c.status == SendStatus.WITHHELD.value) & sa.func.coalesce(sends.c.reason, "").in_(_RETRY)
 
 
 def decide(connection: sa.Connection, verdicts: pa.Table, *, run_id: int | None, now: datetime) -> None:

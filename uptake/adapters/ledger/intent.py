@@ -8,6 +8,7 @@ from datetime import datetime
 import pyarrow as pa
 import sqlalchemy as sa
 
+from uptake.adapters.ledger.consent import REFUSED, counts
 from uptake.adapters.ledger.decide import VERDICTS, decide
 from uptake.adapters.ledger.releases import SqlReleases, control_state
 from uptake.adapters.ledger.schema import (
@@ -40,14 +41,14 @@ def check_intents(
     }
     state = control_state(connection)
     addresses = {row.address_hash for row in rows if row.address_hash is not None}
-    stops, consented = _stops(connection, addresses), _consented(connection, addresses, now)
+    stops, bases = _stops(connection, addresses), _bases(connection, addresses, now)
     paused: set[str] = set()
     ended: dict[str, Reason] = {}
     for row in rows:
         if row.send_id not in held:
             continue
         release = releases.version_in(connection, row.version_id)
-        reason = _ending(row, release, stops, consented, state)
+        reason = _ending(row, release, stops, bases, state)
         if reason is not None:
             ended[row.send_id] = reason
         elif _is_paused(row, state, now):
@@ -100,18 +101,21 @@ def _stops(connection: sa.Connection, addresses: Iterable[str]) -> dict[str, lis
     return found
 
 
-def _consented(connection: sa.Connection, addresses: Iterable[str], now: datetime) -> set[str]:
+def _bases(connection: sa.Connection, addresses: Iterable[str], now: datetime) -> dict[str, set[str]]:
+    """Return the bases that count for each address that has any; `none` alone for one that refused."""
     row = consents.c
-    is_valid = row.withdrawn_at.is_(None) & sa.or_(row.expires_at.is_(None), row.expires_at > now)
-    query = sa.select(row.address_hash).where(row.address_hash.in_(sorted(addresses)), is_valid)
-    return set(connection.scalars(query))
+    query = sa.select(row.address_hash, row.basis).where(row.address_hash.in_(sorted(addresses)), counts(now))
+    found: dict[str, set[str]] = {}
+    for address, basis in connection.execute(query):
+        found.setdefault(address, set()).add(basis)
+    return found
 
 
 def _ending(
     row: sa.Row[tuple[object, ...]],
     release: Release,
     stops: Mapping[str, list[tuple[str, int | None]]],
-    consented: set[str],
+    bases: Mapping[str, set[str]],
     state: ControlState,
 ) -> Reason | None:
     """Return why this contact gets nothing, now or later."""
@@ -125,7 +129,8 @@ def _ending(
     for stopped, group in stops.get(row.address_hash, ()):
         if stopped in ("", topic) or (group is not None and group == topics.get(topic)):
             return Reason.SUPPRESSED
-    if release.workspace.consent.default_basis == "none" and row.address_hash not in consented:
+    found = bases.get(row.address_hash, {release.workspace.consent.default_basis})
+    if found == {REFUSED}:
         return Reason.UNCONSENTED
     stopped_by_hand = "stop" in (state.playbooks.get(row.playbook), state.accounts.get(row.account_id))
     if stopped_by_hand or {row.arm, row.assigned_arm} != {Arm.TREATMENT.value}:

@@ -123,8 +123,17 @@ def _upsert(connection: sa.Connection, staged: sa.Table, now: datetime) -> int:
     ).rowcount
 
 
+def _said_otherwise() -> sa.ColumnElement[bool]:
+    other = consents.alias("other").c
+    return sa.exists().where(
+        other.address_hash == consents.c.address_hash,
+        other.source == consents.c.source,
+        other.given_at > consents.c.given_at,
+    )
+
+
 def _add_consents(connection: sa.Connection, staged: sa.Table, now: datetime) -> None:
-    """Record the consents the source data names; a newer date renews one, the same changes nothing."""
+    """Record the consents and refusals (`none`) the source names; a newer date renews one, the same changes nothing."""
     basis = staged.c.consent_basis
     given_at = sa.func.max(sa.func.coalesce(staged.c.consent_at, sa.literal(now, sa.DateTime)))
     rows = (
@@ -135,7 +144,7 @@ def _add_consents(connection: sa.Connection, staged: sa.Table, now: datetime) ->
             given_at,
             sa.literal(now, consents.c.recorded_at.type),
         )
-        .where(staged.c.address_hash.is_not(None), basis.is_not(None), basis.not_in(["", "none"]), ~_is_erased(staged))
+        .where(staged.c.address_hash.is_not(None), basis.is_not(None), basis != "", ~_is_erased(staged))
         .group_by(staged.c.address_hash, basis)
         .order_by(staged.c.address_hash)
     )
@@ -148,6 +157,7 @@ def _add_consents(connection: sa.Connection, staged: sa.Table, now: datetime) ->
             index_elements=["address_hash", "basis", "source"],
             set_={"given_at": given},
             # Without a date of its own a consent counts from when it was first seen.
-            where=(given > consents.c.given_at) & (given < now),
+            # Then it is renewed only when the source has said something else in between.
+            where=(given > consents.c.given_at) & sa.or_(given < now, _said_otherwise()),
         )
     )

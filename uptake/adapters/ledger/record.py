@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from uptake.adapters.ledger.arrow import TIMESTAMP, fetch, stage, unstage
-from uptake.adapters.ledger.decide import VERDICTS, decide
+from uptake.adapters.ledger.decide import VERDICTS, decide, is_asked_again
 from uptake.adapters.ledger.runs import check_fence
 from uptake.adapters.ledger.schema import (
     ENDED,
     OPEN,
+    decisions,
     enrollment_contacts,
     enrollments,
     sends,
@@ -121,7 +122,7 @@ class Recorder:
                 about.c.template_hash,
             )
             .select_from(_in_treatment(staged).join(about, _same_stage(staged, about)).outerjoin(sends, known))
-            .where(sends.c.send_key.is_(None))
+            .where(sa.or_(sends.c.send_key.is_(None), is_asked_again()))
             .order_by(staged.c.enrollment_id, staged.c.contact_id)
         )
         planned = fetch(connection, query, _PLANNED)
@@ -139,15 +140,21 @@ class Recorder:
             **planning,
             "status": SendStatus.PLANNED.value,
             "detail": "",
-            "attempt": 0,
             "planned_at": now,
             "updated_at": now,
         }
+        # What was stopped before its intent is the same send, decided on what is known now.
+        fresh = ("version_id", "feature_key", "due_at", "template_hash")
+        again = sa.update(sends).where(sends.c.send_id == rows.c.send_id, is_asked_again())
+        count = connection.execute(
+            again.values(**constants, reason=None, **{name: rows.c[name] for name in fresh})
+        ).rowcount
+        constants["attempt"] = 0
         select = sa.select(
             *(rows.c[name] for name in planned.column_names),
             *(sa.literal(value, sends.c[name].type) for name, value in constants.items()),
         ).where(sa.true())
-        count = connection.execute(
+        count += connection.execute(
             insert_new(connection, sends).from_select([*planned.column_names, *constants], select)
         ).rowcount
         unstage(connection, rows)
@@ -253,7 +260,8 @@ def _end_contacts(connection: sa.Connection, endings: pa.Table, *, run_id: int, 
         sa.update(enrollment_contacts).where(is_ending).values(status=ENDED, ended_at=now, end_reason=staged.c.reason)
     )
     same = (sends.c.enrollment_id == staged.c.enrollment_id) & (sends.c.contact_id == staged.c.contact_id)
-    _withhold(connection, staged, same, run_id=run_id, now=now)
+    waits = (decisions.c.enrollment_id == staged.c.enrollment_id) & (decisions.c.contact_id == staged.c.contact_id)
+    _withhold(connection, staged, same, waits, run_id=run_id, now=now)
     unstage(connection, staged)
     return {f"end:{reason}": count for reason, count in counts.items()}
 
@@ -269,7 +277,8 @@ def _end_enrollments(connection: sa.Connection, endings: pa.Table, *, run_id: in
     contact = enrollment_contacts.c
     is_left = (contact.enrollment_id == staged.c.enrollment_id) & (contact.status == OPEN)
     connection.execute(sa.update(enrollment_contacts).where(is_left).values(**ended))
-    _withhold(connection, staged, sends.c.enrollment_id == staged.c.enrollment_id, run_id=run_id, now=now)
+    same, waits = (table.c.enrollment_id == staged.c.enrollment_id for table in (sends, decisions))
+    _withhold(connection, staged, same, waits, run_id=run_id, now=now)
     unstage(connection, staged)
     return {f"account_end:{reason}": count for reason, count in counts.items()}
 
@@ -286,9 +295,18 @@ def _count_reasons(
 
 
 def _withhold(
-    connection: sa.Connection, staged: sa.Table, same: sa.ColumnElement[bool], *, run_id: int, now: datetime
+    connection: sa.Connection,
+    staged: sa.Table,
+    same: sa.ColumnElement[bool],
+    waits: sa.ColumnElement[bool],
+    *,
+    run_id: int,
+    now: datetime,
 ) -> None:
-    """Withhold what was planned for those who leave. What a worker holds already is checked again at its intent."""
+    """Withhold what was planned for those who leave. What a worker holds already is checked again at its intent.
+
+    A stage that waited will never be sent: its current decision says so, with the reason.
+    """
     is_planned = sends.c.status == sa.literal(SendStatus.PLANNED.value, literal_execute=True)
     query = sa.select(
         sends.c.enrollment_id,
@@ -301,7 +319,22 @@ def _withhold(
         sends.c.snapshot_id,
         sends.c.gate_id,
     ).join(staged, same & is_planned)
-    decide(connection, fetch(connection, query, VERDICTS), run_id=run_id, now=now)
+    waiting = sa.select(
+        decisions.c.enrollment_id,
+        decisions.c.contact_id,
+        decisions.c.stage_key,
+        sa.literal(Verdict.END.value),
+        staged.c.reason,
+        sa.literal(""),
+        decisions.c.version_id,
+        decisions.c.snapshot_id,
+        decisions.c.gate_id,
+    ).join(
+        staged,
+        waits & decisions.c.superseded_at.is_(None) & (decisions.c.verdict == Verdict.RETRY.value),
+    )
+    over = sa.union_all(query, waiting).subquery()
+    decide(connection, fetch(connection, sa.select(over), VERDICTS), run_id=run_id, now=now)
     connection.execute(
         sa.update(sends)
         .where(same, is_planned)

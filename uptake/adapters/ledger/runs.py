@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -25,7 +26,8 @@ class SqlRuns:
         """Take the fence; None while another run of this kind is alive."""
         with self._store.write() as connection:
             newest = connection.execute(_newest(kind).with_for_update()).one_or_none()
-            if newest is not None and newest.status == RUNNING and newest.lease_until_at > now:
+            is_alive = newest is not None and newest.status == RUNNING and newest.lease_until_at > now
+            if newest is not None and is_alive and not _is_gone(newest.owner, owner):
                 return None
             fence = 1 if newest is None else newest.fence + 1
             row = {"kind": kind, "fence": fence, "owner": owner, "status": RUNNING, "detail": ""}
@@ -58,8 +60,25 @@ class SqlRuns:
         return last
 
 
-def _newest(kind: str) -> sa.Select[tuple[int, str, datetime]]:
-    query = sa.select(runs.c.fence, runs.c.status, runs.c.lease_until_at)
+def _is_gone(other: str, owner: str) -> bool:
+    """Say whether `other` was a process of this owner's machine and certainly runs no more; both are `host:pid`.
+
+    A wrong guess (machines that share a name) costs nothing but a tick: the fence keeps the older one from writing.
+    """
+    host, _, pid = other.rpartition(":")
+    if not host or host != owner.rpartition(":")[0] or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)  # asks, and does nothing
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _newest(kind: str) -> sa.Select[tuple[int, str, datetime, str]]:
+    query = sa.select(runs.c.fence, runs.c.status, runs.c.lease_until_at, runs.c.owner)
     return query.where(runs.c.kind == kind).order_by(runs.c.fence.desc()).limit(1)
 
 

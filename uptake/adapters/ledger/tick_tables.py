@@ -9,6 +9,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from uptake.adapters.ledger.arrow import TIMESTAMP, fetch
+from uptake.adapters.ledger.consent import counts
+from uptake.adapters.ledger.decide import is_asked_again
 from uptake.adapters.ledger.schema import (
     OPEN,
     assignments,
@@ -69,9 +71,10 @@ def _queries(now: datetime) -> dict[str, sa.Select[tuple[object, ...]]]:
             contact.enrollment_id, contact.contact_id, contact.feature_key, contact.status
         ).where(contact.status == OPEN),
         "stage_ends": _stage_ends(),
-        "open_sends": sa.select(sends.c.enrollment_id, sends.c.contact_id, sends.c.stage_key, sends.c.status)
-        .join(enrollment_contacts, _open_contact(sends))
-        .where(sends.c.status.in_(sorted(life.OPEN))),
+        # Also of contacts who have left: what may have reached somebody counts against its caps.
+        "open_sends": sa.select(sends.c.enrollment_id, sends.c.contact_id, sends.c.stage_key, sends.c.status).where(
+            sends.c.status.in_(sorted(life.OPEN))
+        ),
         "touches": sa.select(sends.c.contact_id, sends.c.account_id, sends.c.address_hash, sends.c.accepted_at).where(
             sends.c.accepted_at >= now - TOUCHES_KEPT, sends.c.status.in_(sorted(life.TAKEN))
         ),
@@ -88,9 +91,7 @@ def _queries(now: datetime) -> dict[str, sa.Select[tuple[object, ...]]]:
         "suppressions": sa.select(suppressions.c.address_hash, sa.func.nullif(suppressions.c.topic, "")).where(
             in_force()
         ),
-        "consents": sa.select(consents.c.address_hash, consents.c.basis, consents.c.expires_at).where(
-            consents.c.withdrawn_at.is_(None), sa.or_(consents.c.expires_at.is_(None), consents.c.expires_at > now)
-        ),
+        "consents": sa.select(consents.c.address_hash, consents.c.basis, consents.c.expires_at).where(counts(now)),
         "assignments": sa.select(assignments.c.playbook, assignments.c.account_id, assignments.c.arm),
         "verdicts": sa.select(*(decisions.c[name] for name in SCHEMAS["verdicts"].names))
         .join(enrollment_contacts, _open_contact(decisions))
@@ -117,9 +118,10 @@ def _stage_ends() -> sa.Select[tuple[object, ...]]:
             sa.func.coalesce(sends.c.accepted_at, sends.c.updated_at).label("ended_at"),
         )
         .join(enrollment_contacts, _open_contact(sends))
-        .where(sends.c.status.in_(sorted(life.ENDED)))
+        .where(sends.c.status.in_(sorted(life.ENDED)), ~is_asked_again())
     )
     planned = sa.exists().where(
+        ~is_asked_again(),
         sends.c.enrollment_id == decisions.c.enrollment_id,
         sends.c.stage_key == decisions.c.stage_key,
         sends.c.contact_id == decisions.c.contact_id,
