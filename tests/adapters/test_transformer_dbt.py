@@ -274,7 +274,7 @@ def test_a_file_rewritten_at_once_with_the_same_size_and_time_is_read_again(stag
     path.write_text(path.read_text().replace("2026-03-01", "2026-03-02"))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     found = stage(tmp_path / "home", raw)
-    assert [row[1] for row in found[STAGED[1]]] == [datetime(2026, 3, 2, 10)]
+    assert [row[1] for row in found[STAGED[1]]] == [datetime(2026, 3, 2, 10, tzinfo=UTC).replace(tzinfo=None)]
 
 
 @pytest.mark.usefixtures("settled")
@@ -283,7 +283,9 @@ def test_another_folder_or_other_sql_is_read_from_the_start(root, tmp_path, stag
     second = write(tmp_path / "second", events_2=[event("2026-03-02T10:00:00Z")])
     home = tmp_path / "home"
     stage(home, first)
-    assert [row[1] for row in stage(home, second)[STAGED[1]]] == [datetime(2026, 3, 2, 10)]
+    assert [row[1] for row in stage(home, second)[STAGED[1]]] == [
+        datetime(2026, 3, 2, 10, tzinfo=UTC).replace(tzinfo=None)
+    ]
     stage(home, first)
 
     project = _copy(root, tmp_path)
