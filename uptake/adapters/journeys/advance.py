@@ -133,7 +133,8 @@ def _verdicts(
         connection, "due", {version_id: release.workspace for version_id, (_, release) in counting.items()}, now
     )
     connection.execute(verdicts.STAGES)
-    connection.execute(verdicts.SETTLE)
+    contend = connection.execute("select count(*) from stage_verdicts where reason is null and not is_task").fetchall()
+    connection.execute(verdicts.NOBODY_CONTENDS if contend == [(0,)] else verdicts.SETTLE)
     return connection.execute(verdicts.VERDICTS).to_arrow_table().cast(VERDICTS)
 
 

@@ -140,6 +140,9 @@ select
 from in_account
 """
 
+#: `settled` when no mail could leave.
+NOBODY_CONTENDS = "create temp table settled (enrollment_id bigint, contact_id varchar, reason varchar, winner varchar)"
+
 VERDICTS = """
 with
 answers as (
