@@ -213,7 +213,27 @@ def test_a_malformed_line_is_quarantined_and_counted(tmp_path: Path, shared_data
     assert (result["lines"], result["events"], result["quarantined"]) == (7_704, 7_702, 2)
 
 
-def test_an_unreachable_mail_service_is_one_line(uptake: Run, tmp_path: Path) -> None:
+def test_a_mail_service_without_tls_is_one_line(uptake: Run, tmp_path: Path) -> None:
     open_key_ring(tmp_path / "home")
     done = uptake("tick", UPTAKE_SENDGRID_BASE_URL="http://mail.example.com", SENDGRID_API_KEY="SG.x")
     refused(done, code=2, says="https")
+
+
+def test_without_a_snapshot_a_tick_is_held(uptake: Run) -> None:
+    refused(uptake("tick", SENDGRID_API_KEY="SG.x"), code=1, says="HELD, there is no snapshot yet")
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_an_unreachable_mail_service_is_one_line_and_nothing_is_lost(github: tuple[Run, dict[str, object]]) -> None:
+    run, _ = github
+    # The archive's own time: a Thursday, inside the window of people in UTC, the snapshot twelve hours old.
+    planned = run("plan", "github-next-function", "--now", "2015-01-01T12:00:00", "--json")
+    plan_id = json.loads(planned.stdout)["plan"]["plan_id"]
+    assert run("approve", plan_id, "--by", "ana").returncode == 0
+    nobody = {"UPTAKE_SENDGRID_BASE_URL": "http://127.0.0.1:9", "SENDGRID_API_KEY": "SG.x"}
+    done = run("tick", "--now", "2015-01-01T13:00:00", **nobody)
+    refused(done, code=1, says="HELD")
+    status = json.loads(run("status", "--json").stdout)
+    assert {row["status"] for row in status["sends"]} == {"planned"}
+    assert sum(row["count_sends"] for row in status["sends"]) > 100

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import SecretStr, ValidationError
 
-from uptake.adapters.clock import SandboxClock, SystemClock
+from uptake.adapters.clock import SandboxClock, StoppedClock, SystemClock
 from uptake.adapters.evidence_duckdb import DuckEvidence
 from uptake.adapters.journeys_duckdb import DuckJourneys
 from uptake.adapters.key_ring import open_key_ring
@@ -77,6 +77,11 @@ class TickReport:
         """Why something did not happen."""
         stopped = () if self.sent.stopped is None else (f"sending stopped: {self.sent.stopped}",)
         return (*self.decided.reasons, *stopped)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why no mail could leave at all; None when the way was free."""
+        return self.decided.gate_held or self.sent.stopped
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as JSON takes it."""
@@ -149,12 +154,21 @@ class Uptake:
         project = self.settings.dbt_project_dir
         return DuckSnapshots(
             self.home,
-            definitions=(
-                self.feature_catalogue,
-                project / "macros" / "windows.sql",
-                project / "models" / "marts" / "adoption" / "account_features.sql",
-                project / "models" / "marts" / "adoption" / "contact_features.sql",
-                project / "models" / "marts" / "value" / "fct_outcomes.sql",
+            definitions=tuple(
+                project / path
+                for path in (
+                    "seeds/feature_catalog.csv",
+                    "macros/windows.sql",
+                    "models/staging/catalog/stg_features.sql",
+                    "models/staging/catalog/stg_feature_patterns.sql",
+                    "models/staging/catalog/stg_feature_plans.sql",
+                    "models/intermediate/int_as_of.sql",
+                    "models/intermediate/int_event_features.sql",
+                    "models/intermediate/int_contact_feature_days.sql",
+                    "models/marts/adoption/account_features.sql",
+                    "models/marts/adoption/contact_features.sql",
+                    "models/marts/value/fct_outcomes.sql",
+                )
             ),
         )
 
@@ -294,14 +308,15 @@ class Uptake:
         return _approve.approve(self.ledger, plan_id=plan_id, by=by, now=self.clock.now()).expires_at
 
     def tick(self, *, now: datetime | None = None) -> TickReport:
-        """Fold what is known, decide for everybody, send what is due."""
+        """Fold what is known, decide for everybody, send what is due; `now` stops the clock for all three."""
+        clock = self.clock if now is None else StoppedClock(now)
         mailer = self.mailer  # a missing key is said before anything is decided
         folded = self.record_delivery()
         decided = _tick.tick(
             self.journeys,
             self.snapshots,
             self.ledger,
-            now=now or self.clock.now(),
+            now=clock.now(),
             git_sha=self.git_sha,
             owner=self.owner,
         )
@@ -311,7 +326,7 @@ class Uptake:
             self.merge_fields,
             RecipientLinks(self.tokens, self.settings.public_url),
             self.snapshots,
-            clock=self.clock,
+            clock=clock,
             owner=self.owner,
         )
         return TickReport(folded=folded, decided=decided, sent=sent)

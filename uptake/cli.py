@@ -144,7 +144,11 @@ def tick(now: Now = None, as_json: AsJson = False) -> None:
     """Fold in delivery events, decide for everybody, send what is due. Safe to repeat."""
     from uptake.markdown import tick_summary
 
-    _show(_open().tick(now=_utc(now)), as_json=as_json, markdown=tick_summary)
+    report = _open().tick(now=_utc(now))
+    _show(report, as_json=as_json, markdown=tick_summary)
+    if report.stopped:
+        _err.print(f"uptake: HELD, {report.stopped}")
+        raise typer.Exit(1)
 
 
 @app.command()

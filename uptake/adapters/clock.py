@@ -14,6 +14,17 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+class StoppedClock:
+    """One moment, for whoever asks what would have been decided then (`uptake tick --now`)."""
+
+    def __init__(self, moment: datetime) -> None:
+        self._moment = moment
+
+    def now(self) -> datetime:
+        """Return that moment."""
+        return self._moment
+
+
 class SandboxClock:
     """A clock that stands still until somebody moves it; engine, web, fakegrid and signatures all read it."""
 
