@@ -91,7 +91,7 @@ def demo(
     """Live through 45 virtual days of a simulated customer base and see what the mails were worth."""
     from uptake.demo import demo as live
 
-    live(home=home, fresh=fresh, console=_out)
+    live(home=home, fresh=fresh, console=Console(highlight=False, width=max(_out.width, 112)))
 
 
 @app.command()

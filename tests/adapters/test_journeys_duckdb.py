@@ -36,7 +36,7 @@ from uptake.domain.eligibility import (
     settle,
     stage_verdict,
 )
-from uptake.domain.enrollments import controls_complete_at, cursor, due_at, places, stage_orders, stratum
+from uptake.domain.enrollments import BREATHER, controls_complete_at, cursor, due_at, places, stage_orders, stratum
 from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText, Workspace
 from uptake.domain.windows import next_allowed
 from uptake.ports import ControlState
@@ -525,6 +525,10 @@ class Model:
             account_id=account_id,
             person_room=caps.person.mails - of_person,
             account_room=caps.account.mails - of_account,
+            just_mailed=any(
+                touch["address_hash"] == address and touch["accepted_at"] > naive(self.now - BREATHER)
+                for touch in touches
+            ),
         )
 
 

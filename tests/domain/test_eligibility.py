@@ -165,6 +165,11 @@ def test_one_mail_per_address_the_lowest_rank_wins():
     assert settle([mail(2, "a", "x"), mail(1, "b", "x"), mail(3, "c", "y")]) == [Reason.PRIORITY_LOST, None, None]
 
 
+def test_who_has_just_been_mailed_waits_for_the_next_tick():
+    just = replace(mail(1, "a", "x"), just_mailed=True)
+    assert settle([just, mail(2, "b", "y")]) == [Reason.PRIORITY_LOST, None]
+
+
 def test_a_winner_without_room_does_not_pass_its_turn_on():
     assert settle([mail(1, "a", "x", person_room=0), mail(2, "b", "x")]) == [Reason.CAPPED_PERSON, Reason.PRIORITY_LOST]
 

@@ -264,6 +264,7 @@ class Contender:
     account_id: str
     person_room: int  # mails its person may still get under its release's cap, before this tick
     account_room: int
+    just_mailed: bool = False  # something went to this address within `BREATHER`: it has had its mail of this tick
 
 
 def settle(contenders: Sequence[Contender]) -> list[Reason | None]:
@@ -276,7 +277,7 @@ def settle(contenders: Sequence[Contender]) -> list[Reason | None]:
     in_account: dict[str, int] = {}
     for place in sorted(range(len(contenders)), key=lambda i: contenders[i].rank):
         mail = contenders[place]
-        if mail.address_hash in taken:
+        if mail.address_hash in taken or mail.just_mailed:
             verdicts[place] = Reason.PRIORITY_LOST
             continue
         taken.add(mail.address_hash)

@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 from uptake.domain.playbooks import Playbook, Release
 
 #: A stage that is due for longer is passed over: late help is noise.
+#: Least time between two mails to one address. Ticks come hourly: one that is started twice changes nothing.
+BREATHER = timedelta(minutes=30)
+
 LATEST = timedelta(days=7)
 
 

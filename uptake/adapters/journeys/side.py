@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from uptake.domain.arms import GLOBAL_CONTROL_SALT
-from uptake.domain.enrollments import LATEST
+from uptake.domain.enrollments import BREATHER, LATEST
 from uptake.domain.playbooks import Release
 from uptake.ports import ControlState
 
@@ -50,7 +50,7 @@ _RULES = pa.schema(
 )  # fmt: skip
 
 _CONTROLS = pa.schema({"scope": TEXT, "target": TEXT, "action": TEXT})
-_MOMENT = pa.schema({"now": AT, "too_late_before": AT, "gate_held": TEXT})
+_MOMENT = pa.schema({"now": AT, "too_late_before": AT, "just_since": AT, "gate_held": TEXT})
 
 # The same number as `uptake.domain.arms.draw`.
 _MACROS = """
@@ -167,7 +167,12 @@ def lay(
     """
     for name, schema in LEDGER.items():
         connection.register(name, fit(ledger, name, schema))
-    moment = {"now": naive(now), "too_late_before": naive(now - LATEST), "gate_held": gate_held}
+    moment = {
+        "now": naive(now),
+        "too_late_before": naive(now - LATEST),
+        "just_since": naive(now - BREATHER),
+        "gate_held": gate_held,
+    }
     connection.register("moment", pa.Table.from_pylist([moment], schema=_MOMENT))
     connection.register("controls", _controls(controls))
     lines = [_rule(version_id, counts_as, release, now) for version_id, (counts_as, release) in rules.items()]

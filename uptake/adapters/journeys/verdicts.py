@@ -87,6 +87,13 @@ person_ways as (select address_hash, count(*) as mails from on_their_way group b
 
 account_ways as (select account_id, count(*) as mails from on_their_way group by account_id),
 
+just_mailed as (
+    select distinct touches.address_hash, true as is_so
+    from touches
+    cross join moment
+    where touches.accepted_at > moment.just_since
+),
+
 person_touches as (
     select rules.version_id, touches.address_hash, count(*) as mails
     from touches
@@ -106,12 +113,14 @@ account_touches as (
 rooms as (
     select
         contenders.*,
+        just_mailed.is_so is not null as is_just_mailed,
         rules.person_mails - coalesce(person_touches.mails, 0) - coalesce(person_ways.mails, 0) as person_room,
         rules.account_mails - coalesce(account_touches.mails, 0) - coalesce(account_ways.mails, 0) as account_room
     from contenders
     inner join rules using (version_id)
     left join person_touches
         on person_touches.version_id = contenders.version_id and person_touches.address_hash = contenders.address_hash
+    left join just_mailed on just_mailed.address_hash = contenders.address_hash
     left join person_ways on person_ways.address_hash = contenders.address_hash
     left join account_touches
         on account_touches.version_id = contenders.version_id and account_touches.account_id = contenders.account_id
@@ -122,7 +131,7 @@ in_account as (
     select
         *,
         row_number() over (
-            partition by account_id, address_place = 1 and person_room >= 1
+            partition by account_id, address_place = 1 and not is_just_mailed and person_room >= 1
             order by priority, playbook, place, contact_id, enrollment_id
         ) as account_place
     from rooms
@@ -132,11 +141,11 @@ select
     enrollment_id,
     contact_id,
     case
-        when address_place > 1 then 'priority_lost'
+        when address_place > 1 or is_just_mailed then 'priority_lost'
         when person_room < 1 then 'capped_person'
         when account_place > account_room then 'capped_account'
     end as reason,
-    case when address_place > 1 then winner end as winner
+    case when address_place > 1 and not is_just_mailed then winner end as winner
 from in_account
 """
 
