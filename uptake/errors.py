@@ -12,6 +12,7 @@
   - MailerError
     + MailerUnavailable  certainly not accepted (no connection, 429): try again later
     + AcceptanceUnknown  may have been accepted (time-out, 5xx): keep the claim, never send again
+      - UnexpectedAnswer an answer the service does not give: something sits in between, stop
     + MessageRefused     would be refused again (4xx): record why
     + SendingForbidden   key, credits or sender refused (401, 403): stop all sending
 """
@@ -75,6 +76,10 @@ class MailerUnavailable(MailerError):
 
 class AcceptanceUnknown(MailerError):
     """May have been accepted; is never sent again without evidence."""
+
+
+class UnexpectedAnswer(AcceptanceUnknown):
+    """An answer that SendGrid does not give (3xx, a strange 2xx): something sits in between; the run stops."""
 
 
 class MessageRefused(MailerError):

@@ -20,7 +20,6 @@ from uptake.domain.eligibility import Reason
 from uptake.domain.outcomes import PlaybookOutcome
 from uptake.domain.playbooks import Release, Workspace
 from uptake.domain.sends import DeliveryEvent, SuppressionReason
-from uptake.errors import AcceptanceUnknown
 
 Status = Literal["passed", "held"]
 
@@ -316,10 +315,6 @@ class Rendered:
     body_hash: str
     send_ids: tuple[str, ...]  # in the order of the body's personalizations
     refused: Mapping[str, Reason]  # send_id -> why it could not be rendered
-
-
-class UnexpectedAnswer(AcceptanceUnknown):
-    """An answer that SendGrid does not give (3xx, a strange 2xx): something sits in between; stop the run."""
 
 
 class Mailer(Protocol):

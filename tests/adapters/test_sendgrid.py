@@ -27,8 +27,9 @@ from uptake.errors import (
     PlaybookError,
     SendingForbidden,
     SettingsError,
+    UnexpectedAnswer,
 )
-from uptake.ports import MailBatch, Recipient, Rendered, UnexpectedAnswer
+from uptake.ports import MailBatch, Recipient, Rendered
 from uptake.sandbox.fakegrid.validation import problems
 from uptake.testing import FixedClock
 

@@ -28,6 +28,7 @@ from uptake.errors import (
     PlaybookError,
     SendingForbidden,
     SnapshotError,
+    UnexpectedAnswer,
 )
 from uptake.operations.send import SendResult, send_due
 from uptake.ports import (
@@ -41,7 +42,6 @@ from uptake.ports import (
     Plan,
     Rendered,
     Snapshot,
-    UnexpectedAnswer,
 )
 from uptake.testing import FixedClock
 

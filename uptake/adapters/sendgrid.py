@@ -28,8 +28,9 @@ from uptake.errors import (
     MessageRefused,
     SendingForbidden,
     SettingsError,
+    UnexpectedAnswer,
 )
-from uptake.ports import Clock, MailBatch, Recipient, Rendered, UnexpectedAnswer
+from uptake.ports import Clock, MailBatch, Recipient, Rendered
 
 #: Carries the send id to SendGrid and back; no reserved word of an event, which would silently win.
 SEND_ID_ARG = "uptake_send_id"

@@ -23,6 +23,7 @@ from uptake.errors import (
     PlaybookError,
     SendingForbidden,
     SnapshotError,
+    UnexpectedAnswer,
 )
 from uptake.ports import (
     Claimed,
@@ -36,7 +37,6 @@ from uptake.ports import (
     Recipient,
     Rendered,
     Snapshots,
-    UnexpectedAnswer,
 )
 
 _log = logging.getLogger(__name__)
