@@ -127,6 +127,7 @@ def planned(**changes: Any) -> Any:
         "release_hash": "r" * 64,
         "plan_hash": "p" * 64,
         "snapshot_id": "s1",
+        "planned_at": datetime(2026, 3, 3, 9, 30, tzinfo=UTC),
         "count_accounts": 2,
         "count_contacts": 5,
         "summary": summary,
@@ -143,6 +144,11 @@ def planned(**changes: Any) -> Any:
             texts={"why": SimpleNamespace(subject=HOSTILE)},
         ),
     )
+
+
+def test_a_plan_of_old_data_says_that_nothing_would_happen() -> None:
+    assert "Nothing of it would happen now" not in plan_summary(planned())
+    assert "the data are 2 days old" in plan_summary(planned(planned_at=datetime(2026, 3, 5, 10, 0, tzinfo=UTC)))
 
 
 def test_a_plan_shows_subjects_and_tasks_as_text() -> None:
@@ -251,10 +257,10 @@ def test_status_shows_every_list_and_cuts_long_ones() -> None:
         "snapshot_id": None,
         "reasons": [HOSTILE],
     }
-    rows: list[Any] = [{"send_id": HOSTILE, "sending_at": None}] * 20
+    rows: list[Any] = [{"send_id": "x", "playbook": HOSTILE, "status": "unknown"}] * 20
     text = status_summary(Status(gate=gate, playbooks=[], sends=[], held=rows, approvals=[], controls=[]))
     check_is_data(text)
-    assert "| send id | sending at |" in text
+    assert "| playbook | stage key | account id | status | detail |" in text
     assert "... and 5 more" in text
 
 

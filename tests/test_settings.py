@@ -1,17 +1,29 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from uptake.bootstrap import open_uptake
-from uptake.errors import SettingsError
+from uptake.errors import Refused, SettingsError
 from uptake.settings import Settings
 
 
 def test_the_ledger_lies_in_the_home_unless_a_server_is_named(tmp_path: Path) -> None:
     assert Settings(home=tmp_path).ledger == f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     assert Settings(home=tmp_path, ledger_url="postgresql://db/uptake").ledger == "postgresql://db/uptake"
+
+
+def test_a_sandbox_never_touches_the_real_ledger(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, sandbox=True, ledger_url="postgresql://db/uptake")
+    assert settings.ledger.startswith("sqlite:///")
+
+
+def test_mail_that_really_leaves_is_decided_by_the_clock_alone(tmp_path: Path) -> None:
+    uptake = open_uptake(home=tmp_path, sendgrid_api_key="SG.x")
+    with pytest.raises(Refused, match="--now lies"):
+        uptake.tick(now=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_a_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

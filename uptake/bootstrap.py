@@ -7,7 +7,7 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from uptake.adapters.loaded_marts import LoadedMarts
 from uptake.adapters.merge_fields_duckdb import DuckMergeFields
 from uptake.adapters.playbook_files import PlaybookFiles
 from uptake.adapters.report_pages import HtmlPages
-from uptake.adapters.sendgrid import SendGridMailer
+from uptake.adapters.sendgrid import SendGridMailer, is_loopback
 from uptake.adapters.sendgrid_events import PublicKey, SendGridEvents, public_keys
 from uptake.adapters.snapshots_duckdb import DuckSnapshots
 from uptake.adapters.suites_gx import GxSuites
@@ -32,7 +32,7 @@ from uptake.adapters.tokens import RecipientLinks, Tokens
 from uptake.adapters.transformer_dbt import DbtTransformer
 from uptake.domain.lift import Lift
 from uptake.domain.outcomes import PlaybookOutcome
-from uptake.errors import SettingsError, UsageError
+from uptake.errors import Refused, SettingsError, UsageError
 from uptake.operations import approve as _approve
 from uptake.operations import check as _check
 from uptake.operations import explain as _explain
@@ -49,6 +49,8 @@ from uptake.settings import Settings
 
 #: Where a sandbox's time begins: a Monday, so that its first week is a whole one.
 SANDBOX_START = datetime(2026, 3, 2, tzinfo=UTC)
+#: How far a tick's moment may lie from the clock when the mail service is not on this machine.
+_SKEW = timedelta(hours=1)
 _SANDBOX_KEY = SecretStr("the-key-that-fakegrid-takes")
 
 
@@ -225,12 +227,12 @@ class Uptake:
     @cached_property
     def webhook_keys(self) -> tuple[PublicKey, ...]:
         """Whom the event webhook believes."""
-        if self.settings.webhook_public_key:
-            return public_keys(self.settings.webhook_public_key)
         if self.settings.sandbox:
             from uptake.sandbox.fakegrid import webhook_public_key
 
             return public_keys(webhook_public_key(self.home))
+        if self.settings.webhook_public_key:
+            return public_keys(self.settings.webhook_public_key)
         return ()
 
     @cached_property
@@ -310,6 +312,12 @@ class Uptake:
     def tick(self, *, now: datetime | None = None) -> TickReport:
         """Fold what is known, decide for everybody, send what is due; `now` stops the clock for all three."""
         clock = self.clock if now is None else StoppedClock(now)
+        if now is not None and not is_loopback(self.settings.sendgrid_base_url):
+            away = abs(now - self.clock.now())
+            if away > _SKEW:
+                raise Refused(
+                    f"--now lies {away} from the clock; mail that really leaves is decided by the clock alone"
+                )
         mailer = self.mailer  # a missing key is said before anything is decided
         folded = self.record_delivery()
         decided = _tick.tick(

@@ -27,27 +27,31 @@ _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
-Now = Annotated[datetime | None, typer.Option("--now", help="The moment to decide for (UTC); default: the clock")]
+Now = Annotated[
+    datetime | None, typer.Option("--now", help="Stop the clock at this moment (UTC); what is due then is really sent")
+]
 By = Annotated[str, typer.Option("--by", help="Who says so; a claim, kept in the ledger")]
 
 
 def main() -> NoReturn:
     """Run the command line; what a person did wrong or must know is one line, never a traceback."""
+    code = 0
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False) or 0  # what `typer.Exit` asked for comes back as a value
     except UptakeError as error:
         _err.print(f"uptake: {error}")
         sys.exit(error.exit_code)
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
+    except OSError as error:
+        _err.print(f"uptake: {error.strerror or error}: {error.filename or 'a file or socket'}")
+        sys.exit(1)
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except Exception as error:
         if not (show := getattr(error, "show", None)):
             raise
         show()  # click's own errors: a wrong option, a missing argument
         sys.exit(2)
-    sys.exit(0)
+    sys.exit(code)
 
 
 def _open(**overrides: Any) -> Uptake:
@@ -86,7 +90,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 @app.command()
 def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove the last demo and start over")] = False,
-    home: Annotated[Path, typer.Option(help="Where the demo lives")] = Path("var/demo"),
+    home: Annotated[Path, typer.Option(envvar="UPTAKE_HOME", help="Where the demo lives")] = Path("var/demo"),
 ) -> None:
     """Live through 45 virtual days of a simulated customer base and see what the mails were worth."""
     from uptake.demo import demo as live
@@ -260,8 +264,10 @@ def lift(
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Where to listen")] = "127.0.0.1",
-    public_port: Annotated[int, typer.Option(help="Webhook, unsubscribe, preferences")] = 8025,
-    internal_port: Annotated[int, typer.Option(help="Reports, inbox, data docs; loopback only")] = 8026,
+    public_port: Annotated[int, typer.Option(min=0, max=65_535, help="Webhook, unsubscribe, preferences")] = 8025,
+    internal_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Reports, inbox, data docs; loopback only")
+    ] = 8026,
 ) -> None:
     """Serve the public pages and, on loopback, the internal ones; in a sandbox fakegrid too."""
     from uptake.serving import serve_all

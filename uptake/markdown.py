@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from uptake.domain.lift import Lift
 from uptake.domain.outcomes import PlaybookOutcome
 from uptake.domain.playbooks import Approval
+from uptake.operations.gate import FRESH_FOR
 
 if TYPE_CHECKING:
     from uptake.bootstrap import Status, TickReport
@@ -113,6 +114,7 @@ def plan_summary(result: PlanResult) -> str:
             f"# Plan of {_cell(plan.playbook)}",
             f"**{_accounts(plan.count_accounts)}** with {plan.count_contacts:,} contacts would enter, as of "
             f"{_cell(datetime.fromisoformat(summary['as_of']))} UTC. Planning itself sends nothing.",
+            *_stale(plan.planned_at - datetime.fromisoformat(summary["as_of"])),
             table(
                 ("arm", "accounts", "contacts"),
                 [(_words(arm), f"{n['accounts']:,}", f"{n['contacts']:,}") for arm, n in summary["arms"].items()],
@@ -139,8 +141,8 @@ def plan_summary(result: PlanResult) -> str:
             table(("stage", "kind", "subject or task"), stages),
             "## If you approve it",
             _approval(plan.count_accounts, rules),
-            "Run this deployment again with the mode *approve and run* and your name (it plans anew, and approves what"
-            " it finds then), or, for exactly this plan:",
+            "In Prefect: run the deployment again with the mode *approve and run* and your name (it plans anew, and"
+            " approves what it finds then). On the command line, for exactly this plan:",
             f"```\nuptake approve {plan.plan_id} --by NAME\n```",
             f"Release `{plan.release_hash[:12]}`, plan `{plan.plan_hash[:12]}`, snapshot `{plan.snapshot_id}`.",
         ]
@@ -260,6 +262,14 @@ def lift_summary(lift: Lift) -> str:
     return "\n\n".join(parts)
 
 
+def _stale(age: timedelta) -> list[str]:
+    """Say at once what a tick would say later."""
+    if age <= FRESH_FOR:
+        return []
+    hours = int(FRESH_FOR / timedelta(hours=1))
+    return [f"**Nothing of it would happen now**: the data are {age.days} days old; mail needs data of {hours} hours."]
+
+
 def status_summary(status: Status) -> str:
     """Show how everything stands."""
     gate = status.gate
@@ -273,9 +283,9 @@ def status_summary(status: Status) -> str:
     for title, rows in (
         ("Enrollments", status.playbooks),
         ("Sends", status.sends),
-        ("Approvals", status.approvals),
-        ("Held or unknown: waits for evidence or a person", status.held),
-        ("Controls, newest first", status.controls),
+        ("Approvals", _picked(status.approvals, "playbook approved_by approved_at expires_at")),
+        ("Held or unknown: waits for evidence", _picked(status.held, "playbook stage_key account_id status detail")),
+        ("Controls, newest first", _picked(status.controls, "scope target action reason ordered_by ordered_at")),
     ):
         shown = rows[:_SHOWN]
         header = [_words(name) for name in shown[0]] if shown else ()
@@ -283,6 +293,11 @@ def status_summary(status: Status) -> str:
         if len(rows) > len(shown):
             parts.append(f"... and {len(rows) - len(shown)} more; `--json` lists all.")
     return "\n\n".join(parts)
+
+
+def _picked(rows: Sequence[Mapping[str, Any]], names: str) -> list[Mapping[str, Any]]:
+    """Return the columns a person reads; `--json` has them all."""
+    return [{name: row.get(name) for name in names.split()} for row in rows]
 
 
 def explanation_summary(found: Explanation) -> str:
@@ -298,7 +313,7 @@ def explanation_summary(found: Explanation) -> str:
 
 def _playbook(one: PlaybookExplanation) -> str:
     if one.enters:
-        told = "Would enter at the next tick."
+        told = "Would enter." if one.entries_held else "Would enter at the next tick."
     elif one.left_out:
         told = f"Left out: {one.left_out.replace('_', ' ')}."
     elif one.enrollments:

@@ -38,4 +38,5 @@ class Settings(BaseSettings):
     @property
     def ledger(self) -> str:
         """The ledger's SQLAlchemy URL."""
-        return self.ledger_url or f"sqlite:///{(self.home / 'ledger.sqlite3').resolve()}"
+        url = None if self.sandbox else self.ledger_url  # a sandbox never touches the real one
+        return url or f"sqlite:///{(self.home / 'ledger.sqlite3').resolve()}"

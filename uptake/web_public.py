@@ -235,12 +235,11 @@ class _Public:
         return self._tokens.read(token) if len(token) <= _MAX_TOKEN else None
 
     def _suppress(self, claim: Claim, *, topic: str | None, source: str) -> None:
-        address_hash = self._ledger.people.address_hash_of(claim.contact_id)
-        if address_hash is None:
-            return  # we hold no address of this person any more, so nothing can be sent
-        self._ledger.people.suppress(
-            address_hash, reason=SuppressionReason.UNSUBSCRIBED, topic=topic, source=source, now=self._clock.now()
-        )
+        # Every address they were ever mailed at, too: the raw data may have lost or changed it since.
+        for address_hash in self._ledger.people.address_hashes_of(claim.contact_id):
+            self._ledger.people.suppress(
+                address_hash, reason=SuppressionReason.UNSUBSCRIBED, topic=topic, source=source, now=self._clock.now()
+            )
 
 
 async def _body(request: Request, limit: int) -> bytes | None:

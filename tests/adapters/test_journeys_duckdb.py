@@ -252,7 +252,9 @@ def _enroll(world, r, moments, account_id, contacts, version_id, rules):
                     ended_at = max(enrolled_at, r.choice(moments))
                     world.ledger["stage_ends"].append(key | {"stage_key": stage_key, "ended_at": ended_at})
                 if r.random() < 0.1:
-                    world.ledger["open_sends"].append(key | {"stage_key": order[0]})
+                    world.ledger["open_sends"].append(
+                        key | {"stage_key": order[0], "status": r.choice(["planned", "sending", "unknown", "held"])}
+                    )
         return
 
 
@@ -528,6 +530,11 @@ class Model:
             just_mailed=any(
                 touch["address_hash"] == address and touch["accepted_at"] > naive(self.now - BREATHER)
                 for touch in touches
+            )
+            or any(
+                way["status"] in ("planned", "claimed", "sending")
+                and self.people.get(way["contact_id"], {}).get("address_hash") == address
+                for way in ways
             ),
         )
 
@@ -861,7 +868,7 @@ def test_mails_on_their_way_count_against_the_caps(tmp_path):
     beta = release("beta", holdout="0%")
     touch = {"contact_id": "acme-0", "account_id": "acme", "address_hash": "acme-address-0"}
     world.ledger["touches"] = [touch | {"accepted_at": naive(NOW - DAY)}]
-    world.ledger["open_sends"] = [{"enrollment_id": 2, "contact_id": "acme-0", "stage_key": "why"}]
+    world.ledger["open_sends"] = [{"enrollment_id": 2, "contact_id": "acme-0", "stage_key": "why", "status": "unknown"}]
     found = verdicts(world, tmp_path, releases={1: PLAIN, 2: beta})
     assert found == [
         ("acme-0", "retry", "capped_person", ""),

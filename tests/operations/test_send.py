@@ -368,12 +368,25 @@ def test_a_refused_key_locks_sending_until_a_person_resumes(world):
     result = world.send(ScriptedMailer(fine, fails(SendingForbidden("401: Maximum credits exceeded"))))
     assert "Maximum credits exceeded" in result.stopped
     assert world.statuses() == {"accepted": 1, "planned": COUNT - 1}
-    world.clock.moment = NOW + timedelta(hours=5)
+    world.clock.moment = NOW + timedelta(minutes=50)
     blocked = ScriptedMailer()
     assert "sending is locked" in world.send(blocked).stopped
     assert blocked.requests == []
     world.lock("resume")
     assert world.send(ScriptedMailer()).accepted == COUNT - 1
+
+
+def test_what_was_decided_an_hour_ago_is_not_sent_but_decided_again(world):
+    # Its window may have closed and its caps filled since: five hours later it can be the middle of the night.
+    world.send(ScriptedMailer(fine, fails(SendingForbidden("401: Maximum credits exceeded"))))
+    world.clock.moment = NOW + timedelta(hours=5)
+    world.lock("resume")
+    mailer = ScriptedMailer()
+    assert world.send(mailer).accepted == 0
+    assert mailer.requests == []
+    assert world.statuses() == {"accepted": 1, "withheld": COUNT - 1}
+    tables = world.ledger.enrollments.tables(now=world.clock.moment)
+    assert tables["stage_ends"].num_rows == 1  # only the one that left: the others' stage goes on
 
 
 def test_a_named_address_is_taken_out_and_the_others_are_sent(world):

@@ -15,7 +15,7 @@ class SystemClock:
 
 
 class StoppedClock:
-    """One moment, for whoever asks what would have been decided then (`uptake tick --now`)."""
+    """One moment, for a whole plan or tick at a given time (`uptake tick --now`)."""
 
     def __init__(self, moment: datetime) -> None:
         self._moment = moment

@@ -232,17 +232,22 @@ def _mailbox(kind: type[Any], sender: Sender) -> Any:
     return mailbox
 
 
+def is_loopback(base_url: str) -> bool:
+    """Return whether this address stays on this machine."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _check_url(base_url: str) -> None:
     parts = urlsplit(base_url)
-    host = parts.hostname or ""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if not host or (parts.scheme != "https" and not (parts.scheme == "http" and loopback)):
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(base_url))
+    if not parts.hostname or not is_safe:
         raise SettingsError(
-            f"UPTAKE_SENDGRID_BASE_URL leads to {parts.scheme or 'nothing'}://{host}; expected https:// "
-            "(http:// only on the loopback)"
+            f"UPTAKE_SENDGRID_BASE_URL leads to {parts.scheme or 'nothing'}://{parts.hostname or ''}; "
+            "expected https:// (http:// only on the loopback)"
         )
 
 

@@ -150,8 +150,15 @@ def _event(raw: object, key: bytes, received_at: datetime) -> DeliveryEvent | No
         address=address,
         url=url,
         reason=_ADDRESS.sub("[address]", (_text(raw, "reason") or _text(raw, "response"))[:500]),
-        topic_group=group if isinstance(group, int) and not isinstance(group, bool) else None,
+        topic_group=_group(group),
     )
+
+
+def _group(value: object) -> int | None:
+    """Return an unsubscribe group's id; None for what is none, so that no body can upset the database."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 11:
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
 
 
 def _text(raw: dict[str, Any], name: str) -> str:

@@ -264,7 +264,7 @@ class Contender:
     account_id: str
     person_room: int  # mails its person may still get under its release's cap, before this tick
     account_room: int
-    just_mailed: bool = False  # something went to this address within `BREATHER`: it has had its mail of this tick
+    just_mailed: bool = False  # a mail is about to leave to this address, or left within `BREATHER`
 
 
 def settle(contenders: Sequence[Contender]) -> list[Reason | None]:

@@ -10,6 +10,8 @@ from uptake.ports import Ledger, Snapshot, Snapshots
 
 #: How far a snapshot's as_of may lie back before nothing is mailed from it.
 FRESH_FOR = timedelta(hours=36)
+#: How far it may lie ahead: clocks differ, days do not.
+SKEW = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,11 @@ def gate(snapshots: Snapshots, ledger: Ledger) -> Gate:
 def fresh_gate(snapshots: Snapshots, ledger: Ledger, now: datetime) -> Gate:
     """Look at the current snapshot as a tick must: passed, and not older than `FRESH_FOR`."""
     found = gate(snapshots, ledger)
+    if found.snapshot is not None and found.held is None and found.snapshot.as_of - now > SKEW:
+        ahead = (
+            f"snapshot {found.snapshot.snapshot_id} is of the future: as of {found.snapshot.as_of:%Y-%m-%d %H:%M} UTC"
+        )
+        return Gate(snapshot=found.snapshot, gate_id=None, held=f"{ahead}, now is {now:%Y-%m-%d %H:%M}")
     if found.snapshot is not None and found.held is None and now - found.snapshot.as_of > FRESH_FOR:
         as_of = f"{found.snapshot.as_of:%Y-%m-%d %H:%M} UTC"
         hours = int(FRESH_FOR / timedelta(hours=1))

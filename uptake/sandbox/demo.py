@@ -27,9 +27,8 @@ from uptake.sandbox.usage import Usage
 DAYS = 45
 REFRESH_EVERY = 3  # days
 REFRESH_HOUR = 6  # UTC, when the day before is complete
-# UTC. Mail windows are working hours where people live: Asia and the Pacific, India and Europe, the east and then
-# the west of America.
-TICK_HOURS = (1, 7, 13, 17)
+# UTC. Mail windows are working hours where people live: Asia and the Pacific, India and Europe, all of America.
+TICK_HOURS = (1, 8, 16)
 START = datetime.combine(FIRST_DAY, time(), UTC)
 APPROVER = "demo"
 

@@ -25,7 +25,7 @@ LEDGER: dict[str, pa.Schema] = {
     ),
     "enrollment_contacts": pa.schema({"enrollment_id": INT, "contact_id": TEXT, "feature_key": TEXT}),
     "stage_ends": pa.schema({"enrollment_id": INT, "contact_id": TEXT, "stage_key": TEXT, "ended_at": AT}),
-    "open_sends": pa.schema({"enrollment_id": INT, "contact_id": TEXT, "stage_key": TEXT}),
+    "open_sends": pa.schema({"enrollment_id": INT, "contact_id": TEXT, "stage_key": TEXT, "status": TEXT}),
     "touches": pa.schema({"contact_id": TEXT, "account_id": TEXT, "address_hash": TEXT, "accepted_at": AT}),
     "people": pa.schema(
         {

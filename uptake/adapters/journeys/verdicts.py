@@ -88,10 +88,15 @@ person_ways as (select address_hash, count(*) as mails from on_their_way group b
 account_ways as (select account_id, count(*) as mails from on_their_way group by account_id),
 
 just_mailed as (
-    select distinct touches.address_hash, true as is_so
+    select touches.address_hash, true as is_so
     from touches
     cross join moment
     where touches.accepted_at > moment.just_since
+    union
+    select people.address_hash, true as is_so
+    from open_sends
+    inner join people using (contact_id)
+    where open_sends.status in ('planned', 'claimed', 'sending')
 ),
 
 person_touches as (

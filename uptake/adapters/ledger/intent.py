@@ -51,7 +51,7 @@ def check_intents(
         reason = _ending(row, release, stops, bases, state)
         if reason is not None:
             ended[row.send_id] = reason
-        elif _is_paused(row, state, now):
+        elif row.claimed_hash != row.address_hash or _is_paused(row, state, now):  # a new address: claim it anew
             paused.add(row.send_id)
     return set(send_ids) - held, paused, ended
 
@@ -71,6 +71,7 @@ def _claims(send_ids: Sequence[str]) -> sa.Select[tuple[object, ...]]:
             assignment.arm.label("assigned_arm"),
             contact.status.label("contact_status"),
             contact.end_reason,
+            sends.c.address_hash.label("claimed_hash"),
             people.c.address_hash,
             people.c.address.is_not(None).label("has_address"),
             people.c.erased_at,

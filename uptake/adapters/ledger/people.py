@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from uptake.adapters.ledger.arrow import stage, unstage
-from uptake.adapters.ledger.schema import consents, erasures, people, preferences
+from uptake.adapters.ledger.schema import consents, erasures, people, preferences, sends
 from uptake.adapters.ledger.store import Store
 from uptake.adapters.ledger.suppression import suppress
 from uptake.adapters.ledger.upsert import insert
@@ -73,6 +73,15 @@ class SqlPeople:
         """Return the hash of a contact's address, also after its erasure."""
         with self._store.read() as connection:
             return connection.scalar(sa.select(people.c.address_hash).where(people.c.contact_id == contact_id))
+
+    def address_hashes_of(self, contact_id: str) -> list[str]:
+        """Return the hashes of every address this contact has or was mailed at, sorted."""
+        known = sa.union(
+            sa.select(people.c.address_hash).where(people.c.contact_id == contact_id),
+            sa.select(sends.c.address_hash).where(sends.c.contact_id == contact_id),
+        )
+        with self._store.read() as connection:
+            return sorted(found for found in connection.scalars(known) if found is not None)
 
     def prefer(self, contact_id: str, *, kind: str, value: str, now: datetime) -> None:
         """Record an answer of the preference page."""

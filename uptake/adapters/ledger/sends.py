@@ -30,6 +30,11 @@ _NAMES = tuple(field.name for field in fields(Claimed))
 _CLAIMED = [sends.c[name] if name in sends.c else people.c[name] for name in _NAMES]
 
 
+#: A tick's decision to send holds until the next one.
+DECIDED_FOR = timedelta(hours=1)
+_AT_ONCE = 10_000
+
+
 class SqlSends:
     """`uptake.ports.Sends` on SQL."""
 
@@ -58,11 +63,16 @@ class SqlSends:
                 claimed = [row for row in rows if row.address is not None]
                 if claimed:
                     keys = [row.send_key for row in claimed]
+                    here = sa.select(people.c.address_hash).where(people.c.contact_id == sends.c.contact_id)
                     connection.execute(
                         sa.update(sends)
                         .where(sends.c.send_key.in_(keys))
                         .values(
-                            status=SendStatus.CLAIMED.value, owner=owner, lease_until_at=now + lease, updated_at=now
+                            status=SendStatus.CLAIMED.value,
+                            owner=owner,
+                            lease_until_at=now + lease,
+                            address_hash=here.scalar_subquery(),  # the one that the body will be made for
+                            updated_at=now,
                         )
                     )
                     return [_claimed(row) for row in claimed]
@@ -143,7 +153,14 @@ class SqlSends:
             query = sa.update(sends).where(_IS_SENDING, sends.c.deadline_at < now)
             detail = "no answer was recorded before the deadline"
             unknown = query.values(**_FREE, status=SendStatus.UNKNOWN.value, detail=detail, updated_at=now)
-            return connection.execute(unknown).rowcount
+            count = connection.execute(unknown).rowcount
+            # What was decided for an hour ago may lie outside its window, or over a cap, by now: decide it again.
+            decided = sa.func.coalesce(sends.c.released_at, sends.c.planned_at)
+            old = sa.select(sends.c.send_id).where(_IS_PLANNED, decided <= now - DECIDED_FOR).limit(_AT_ONCE)
+            while late := connection.scalars(old).all():
+                again = dict.fromkeys(late, Reason.OUTSIDE_WINDOW)
+                withhold(connection, again, detail="planned over an hour ago: decided again", now=now)
+            return count
 
     def release(self, send_ids: Sequence[str], *, by: str, reason: str, now: datetime) -> int:
         """A person orders unknown or held sends to be sent again; return how many."""
