@@ -1,7 +1,7 @@
 """What operations need from the outside, as small Protocols.
 
 Sets of rows travel as `pyarrow.Table`; each docstring names the columns. Adapters implement these;
-fakes ship in `uptake.testing`.
+what tests need beside them is in `uptake.testing`.
 """
 
 from __future__ import annotations

@@ -101,5 +101,4 @@ def _summary(release: Release, snapshot: Snapshot, entry: Entry, forecast: pa.Ta
         "entrants": list(
             zip(*(contacts[name].to_pylist() for name in ("account_id", "contact_id", "arm")), strict=True)
         ),
-        "detectable_effect": None,  # filled in where the proof is: uptake.domain.lift
     }
