@@ -12,7 +12,7 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test check bench soak clean
+.PHONY: help setup demo ui test check check-code check-project bench soak clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -43,15 +43,20 @@ test: $(VENV)/.done  ## every test
 	@tests/run $(ARGS)
 
 check: $(VENV)/.done $(LINT)/.done  ## the inner loop: style, types, structure, SQL, playbooks, packaging
+	@$(MAKE) --no-print-directory -j 2 check-code check-project
+
+check-code:
 	@$(LINT)/bin/ruff format --check .
 	@$(LINT)/bin/ruff check .
 	@$(LINT)/bin/mypy --python-executable $(BIN)/python
 	@PYTHONPATH=. $(LINT)/bin/lint-imports
-	@$(LINT)/bin/sqlfluff lint --processes 2 --disable-progress-bar dbt_project/models
-	@cd dbt_project && ../$(BIN)/dbt --quiet parse --profiles-dir . --target-path target/parse
-	@$(BIN)/uptake check
 	@$(LINT)/bin/python -m build --wheel --no-isolation --outdir build/wheel . > /dev/null
 	@tests/wheel_imports build/wheel
+
+check-project:
+	@$(LINT)/bin/sqlfluff lint --disable-progress-bar dbt_project/models
+	@cd dbt_project && ../$(BIN)/dbt --quiet parse --profiles-dir . --target-path target/parse
+	@$(BIN)/uptake check
 
 bench: $(VENV)/.done  ## performance, as ratios to a floor measured in the same run
 	@$(BIN)/python -m tests.bench
