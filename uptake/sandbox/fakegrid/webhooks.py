@@ -113,11 +113,6 @@ class EventPoster:
             self._happen(heapq.heappop(self._heap))
         return self._post_events(now) + self._perform_actions(now)
 
-    @property
-    def next_due(self) -> datetime | None:
-        """When the next known thing happens; None when nothing is known. What waits for a retry does not count."""
-        return self._heap[0].at if self._heap else None
-
     def close(self) -> None:
         """Release the connection and the record of what was posted."""
         self._client.close()
