@@ -27,6 +27,7 @@ _HOST = "127.0.0.1"
 _POOL = "uptake"
 _START_SECONDS = 240.0  # a first start creates Prefect's database, on slow cores under load
 _STOP_SECONDS = 15.0
+_BUSY_SECONDS = 60.0
 _LEFT_OVER = ("RUNNING", "PENDING", "CANCELLING")
 
 
@@ -118,12 +119,22 @@ def _close_left_over(api: str) -> None:
     """End the runs of a worker that was killed: nobody works on them, and a page would show them running for ever."""
     message = "The worker was killed. What this run had done is in the ledger; run it again."
     state = {"type": "CRASHED", "name": "Crashed", "message": message}
-    with httpx.Client(base_url=api, timeout=30, trust_env=False) as client:
-        wanted = {"flow_runs": {"state": {"type": {"any_": _LEFT_OVER}}}}
-        found: list[dict[str, Any]] = client.post("/flow_runs/filter", json=wanted).raise_for_status().json()
-        for run in found:
-            answer = client.post(f"/flow_runs/{run['id']}/set_state", json={"state": state, "force": True})
-            answer.raise_for_status()
+    wanted = {"flow_runs": {"state": {"type": {"any_": _LEFT_OVER}}}}
+    for run in ask_prefect("POST", f"{api}/flow_runs/filter", wanted):
+        ask_prefect("POST", f"{api}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+
+
+def ask_prefect(method: str, url: str, body: Any = None) -> Any:
+    """Return what Prefect's server answers, from JSON. Raises httpx.HTTPError when it refuses, or stays busy for long.
+
+    A 503 says that its SQLite file was locked and nothing was done; its own clients ask again, so this one does.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        answer = httpx.request(method, url, json=body, timeout=60, trust_env=False)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+            return answer.raise_for_status().json()
+        time.sleep(0.5)
 
 
 @dataclass

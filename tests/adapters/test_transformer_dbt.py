@@ -22,6 +22,8 @@ from uptake.domain.ids import contact_id
 from uptake.errors import TransformError
 from uptake.ports import Build
 
+pytestmark = pytest.mark.slow
+
 AS_OF = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+from uptake.ui import ask_prefect
 
 START_SECONDS = 240
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -30,10 +30,10 @@ class Ui:
     start_seconds: float
 
     def get(self, path: str) -> Any:
-        return httpx.get(f"{self.api}{path}", timeout=60).raise_for_status().json()
+        return ask_prefect("GET", f"{self.api}{path}")
 
     def post(self, path: str, body: Any) -> Any:
-        return httpx.post(f"{self.api}{path}", json=body, timeout=60).raise_for_status().json()
+        return ask_prefect("POST", f"{self.api}{path}", body)
 
     def run(self, deployment: str, **parameters: Any) -> dict[str, Any]:
         """Run a deployment, as its form does, and return how it ended."""

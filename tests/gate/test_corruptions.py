@@ -16,6 +16,8 @@ from uptake.adapters.marts import MARTS
 from uptake.adapters.suites_gx import GxSuites
 from uptake.ports import Build, Check
 
+pytestmark = pytest.mark.slow
+
 CORRUPTIONS: list[tuple[str, tuple[str, ...], str, str]] = [
     ("an empty mart", ("delete from marts.accounts_current",), "gx:accounts_current:expect_table_row_count_to_be_between", "found 0"),
     ("no contacts", ("delete from marts.dim_contacts",), "gx:dim_contacts:expect_table_row_count_to_be_between", "found 0"),
