@@ -1,12 +1,23 @@
 {#- What lies in the raw folder. DuckDB only: a source on another engine brings its own staging. -#}
 
+{% macro is_mapped() -%}
+    {#- Whether UPTAKE_SOURCE is a mapping file; dbt_project.yml asks the same. -#}
+    {{ return(env_var('UPTAKE_SOURCE', 'uptake').endswith(('.yml', '.yaml'))) }}
+{%- endmacro %}
+
+{% macro staging_folder() -%}
+    {#- Of models/staging/, the folder that stages the active source. -#}
+    {{ return('mapping' if is_mapped() else env_var('UPTAKE_SOURCE', 'uptake')) }}
+{%- endmacro %}
+
 {% macro active_source() -%}
-    {{ return(env_var('UPTAKE_SOURCE', 'uptake')) }}
+    {#- The source's name: in the feature catalogue, in events. A mapping brings its own. -#}
+    {{ return(mapping().get('name', 'mapping') if is_mapped() else staging_folder()) }}
 {%- endmacro %}
 
 {% macro staged(relation) -%}
     {#- The active source's own version of a staging relation, e.g. stg_gharchive__events. -#}
-    {{ return(ref('stg_' ~ active_source() ~ '__' ~ relation)) }}
+    {{ return(ref('stg_' ~ staging_folder() ~ '__' ~ relation)) }}
 {%- endmacro %}
 
 {% macro raw_folder() -%}
@@ -14,8 +25,15 @@
 {%- endmacro %}
 
 {% macro source_meta(source_name, input) -%}
-    {#- `config.meta` of one source table; {} while parsing. -#}
-    {%- if execute -%}
+    {#-
+        What is known of one input of a source: `files` (patterns), `as_of`, `reader`. It is `config.meta` of the source
+        table, or comes from the mapping; {} while parsing.
+    -#}
+    {%- if execute and source_name == 'mapping' -%}
+        {%- set found = {'as_of': mapping().as_of} -%}
+        {%- do found.update(mapping().inputs.get(input, {})) -%}
+        {{ return(found) }}
+    {%- elif execute -%}
         {%- for node in graph.sources.values() if node.source_name == source_name and node.name == input -%}
             {{ return(node.config.meta) }}
         {%- endfor -%}
@@ -47,19 +65,23 @@
         One row for each line that is not blank: file, line (JSON; NULL where it is not JSON in UTF-8), read_order (of
         the lines read together: without gaps within a file, in its order).
         The patterns are `config.meta.files` of the source table; an absent input is an empty relation. Of the events,
-        the materialization `by_file` has only those files read that are new.
+        the materialization `by_file` has only those files read that are new. With a `reader` in `config.meta`, files
+        may also be CSV, Parquet, JSON arrays or zip archives: `uptake.adapters.raw_files` turns them into NDJSON.
     -#}
     {%- set relation = source(source_name, input) -%}
-    {%- set files = existing_files(raw_folder(), source_meta(source_name, input).get('files', [])) -%}
-    {%- set files = "['" ~ files | join("', '") ~ "']" if files else none -%}
+    {%- set meta = source_meta(source_name, input) -%}
+    {%- set files = existing_files(raw_folder(), meta.get('files', [])) -%}
     {%- if files %}
+        {%- set files = "['" ~ files | join("', '") ~ "']" -%}
+        {%- set files = "coalesce(getvariable('uptake_event_files'), " ~ files ~ ")" if input == 'events' else files -%}
+        {%- set reader = meta.get('reader') %}
     select
-        filename as file,
+        {{ original_file('filename') if reader is not none else 'filename' }} as file,
         json as line,
         row_number() over () as read_order
     from
         read_ndjson_objects(
-            {{ "coalesce(getvariable('uptake_event_files'), " ~ files ~ ")" if input == 'events' else files }},
+            {{ "uptake_as_ndjson(" ~ files ~ ", " ~ literal(tojson(reader)) ~ ")" if reader is not none else files }},
             ignore_errors = true,
             filename = true
         )
@@ -72,9 +94,37 @@
     {%- endif %}
 {%- endmacro %}
 
+{% macro original_file(copy) -%}
+    {#- The path that `uptake.adapters.raw_files` made a copy of; any other path is itself. -#}
+    case
+        when {{ copy }} like '%/.uptake-as-ndjson/%'
+            then url_decode(regexp_extract({{ copy }}, '^.*/\.uptake-as-ndjson/[^/]+/(.*)\.ndjson$', 1))
+        else {{ copy }}
+    end
+{%- endmacro %}
+
+{% macro line_numbers(file, reader=none) -%}
+    {#- The numbers of a file's lines that are not blank, in order; of its records, where a reader makes lines of it. -#}
+    {%- if reader is none -%}
+    uptake_line_numbers({{ file }})
+    {%- else -%}
+    uptake_record_lines({{ file }}, {{ literal(tojson(reader)) }})
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro event_line_numbers(file) -%}
+    {#- The same of an event file of the active source. -#}
+    {{ line_numbers(file, source_meta(staging_folder(), 'events').get('reader')) }}
+{%- endmacro %}
+
+{% macro literal(text) -%}
+    {#- A text as SQL: whatever stands in it, it stays a text. -#}
+    '{{ text | string | replace("'", "''") }}'
+{%- endmacro %}
+
 {% macro event_files() -%}
     {#- The files of events that lie in the raw folder now: file, file_version. -#}
-    {%- set patterns = source_meta(active_source(), 'events').get('files', []) -%}
+    {%- set patterns = source_meta(staging_folder(), 'events').get('files', []) -%}
     select
         file,
         uptake_file_version(file) as file_version
@@ -127,44 +177,46 @@
 {% macro unreadable_lines(source_name, inputs) -%}
     {#-
         Lines of inputs beside the events that cannot be used: file, ordinal (among the lines that are not blank),
-        reason. `inputs`: name -> fields that must be there.
+        line_no, reason. `inputs`: name -> fields that must be there.
     -#}
     {%- for input, required in inputs.items() %}
+        {%- set checks = [] %}
+        {%- for field in required %}
+            {%- do checks.append((text_or_null('fields[' ~ loop.index ~ ']'), 'no ' ~ field)) %}
+        {%- endfor %}
+        {%- set extracted = "select file, line, read_order, " ~ fields('line', required) ~ " as fields from ("
+            ~ raw_lines(source_name, input) ~ ")" %}
+    {{ flaws_of("select file, read_order, " ~ problem_of('line', checks) ~ " as reason from (" ~ extracted ~ ")") }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{% macro flaws_of(lines, reader=none) -%}
+    {#- Of all lines of an input (file, read_order, reason) those that have a reason: file, ordinal, line_no, reason. -#}
     (
-        with extracted as (
+        with lines as ({{ lines }}),
+
+        flawed_files as (
 
             select
                 file,
-                line,
-                {{ fields('line', required) }} as fields,
-                read_order
-            from ({{ raw_lines(source_name, input) }})
-
-        ),
-
-        placed as (
-
-            select
-                file,
-                read_order - min(read_order) over (partition by file) + 1 as ordinal,
-                {%- set checks = [] %}
-                {%- for field in required %}
-                    {%- do checks.append((text_or_null('fields[' ~ loop.index ~ ']'), 'no ' ~ field)) %}
-                {%- endfor %}
-                {{ problem_of('line', checks) }} as reason
-            from extracted
+                min(read_order) as first_read_order,
+                {{ line_numbers('file', reader) }} as line_numbers
+            from lines
+            group by file
+            having count(reason) > 0
 
         )
 
         select
-            file,
-            ordinal,
-            reason
-        from placed
-        where reason is not null
+            lines.file,
+            lines.read_order - flawed_files.first_read_order + 1 as ordinal,
+            flawed_files.line_numbers[lines.read_order - flawed_files.first_read_order + 1] as line_no,
+            lines.reason
+        from lines
+        inner join flawed_files on lines.file = flawed_files.file
+        where lines.reason is not null
     )
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
 {%- endmacro %}
 
 {% macro empty_relation(columns) -%}
@@ -200,7 +252,7 @@
 
 {% macro as_of_rule() -%}
     {#- What the active source is as of when nobody asked: `now`, or `last_event` for an archive. -#}
-    {{ return(source_meta(active_source(), 'events').get('as_of', 'now')) }}
+    {{ return(source_meta(staging_folder(), 'events').get('as_of', 'now')) }}
 {%- endmacro %}
 
 {% macro relative_to_raw(file) -%}

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from uptake.adapters.key_ring import open_key_ring
+from uptake.adapters.source_mapping import MappingFile, read_mapping
 from uptake.errors import TransformError
 from uptake.ports import Build, Check
 
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 Severity = Literal["critical", "warning"]
 
 _TARGET = "refresh"  # of profiles.yml
+_MAPPED = "mapping"  # the folder of models/staging that stages any mapping
 _UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 
 #: dbt works with the process's environment and working directory, so only one invocation runs at a time.
 _ONE_AT_A_TIME = threading.Lock()
-#: (project, source) -> (state of the project's files, manifest): parsing costs seconds, and most processes build often.
+#: (project, folder of the source) -> (state of the project's files, manifest): parsing costs seconds, and most processes build often.
 _MANIFESTS: dict[tuple[Path, str], tuple[int, Manifest]] = {}
 
 
@@ -39,11 +41,13 @@ class DbtTransformer:
     project: the dbt project's folder.
     home: where the warehouse, dbt's logs and the key ring are.
     ledger_export: folder of Parquet files that the outcomes are counted from; default HOME/ledger_export.
+    mapping: a mapping file, whose name then is a source; those in the project's `mappings` are sources anyway.
     """
 
     project: Path
     home: Path
     ledger_export: Path | None = None
+    mapping: Path | None = None
 
     @property
     def warehouse(self) -> Path:
@@ -57,11 +61,17 @@ class DbtTransformer:
         """
         from dbt_common.invocation import get_invocation_id  # dbt takes seconds to import
 
-        self._refuse_what_cannot_work(source, raw)
+        mapping = self._mapping_of(source)
+        if not raw.is_dir():
+            raise TransformError(f"{raw}: no such folder; expected the raw logs of source {source!r} there")
+        if mapping is not None:
+            mapping.resolved(raw.resolve())  # what is wrong with it is said in one line, before dbt says it in many
+        staging = source if mapping is None else _MAPPED
         self.home.mkdir(parents=True, exist_ok=True)
         moment = "" if as_of is None else as_of.astimezone(UTC).isoformat()
-        with _ONE_AT_A_TIME, self._environment(source=source, raw=raw, as_of=moment):
-            manifest = self._manifest(source)
+        chosen = source if mapping is None else str(mapping.path)
+        with _ONE_AT_A_TIME, self._environment(source=chosen, raw=raw, as_of=moment):
+            manifest = self._manifest(staging)
             outcome = self._invoke(["build", "--exclude-resource-type", "unit_test"], manifest)
             invocation_id = get_invocation_id()
         results = {result.node.unique_id: result for result in outcome}
@@ -69,7 +79,8 @@ class DbtTransformer:
         checks = _checks_of(manifest, results)
         with self._session() as session:
             built_as_of = _naive_utc(session.sql("select as_of from intermediate.int_as_of").fetchone())
-            checks.append(_freshness(session, manifest, source, built_as_of))
+            limits = _declared_limits(manifest, staging) if mapping is None else _mapped_limits(mapping)
+            checks.append(_freshness(session, source, limits, built_as_of))
             return Build(
                 warehouse=self.warehouse,
                 invocation_id=invocation_id,
@@ -81,24 +92,36 @@ class DbtTransformer:
 
     def people(self, build: Build) -> pa.Table:
         """Return `stg_people`, read from the raw files at this moment: the warehouse does not hold it."""
-        with self._session(build.warehouse) as session:
-            from uptake.adapters.dbt_plugin import set_key
+        from uptake.adapters.dbt_plugin import set_key
+        from uptake.adapters.dbt_sources import RawFiles
 
+        with self._session(build.warehouse) as session, contextlib.closing(RawFiles(self.home)) as files:
             set_key(session, open_key_ring(self.home).pseudonym)
+            files.add_to(session)
             return session.sql("select * from staging.stg_people order by contact_id").to_arrow_table()
 
     # --- dbt ---------------------------------------------------------------------------------------------
 
-    def _refuse_what_cannot_work(self, source: str, raw: Path) -> None:
-        known = sorted(
+    def _mapping_of(self, source: str) -> MappingFile | None:
+        """Return the mapping that is this source, None when a folder of models is it. Raises TransformError."""
+        folders = {
             path.parent.name
             for path in (self.project / "models" / "staging").glob("*/stg_*__events.sql")
             if path.name == f"stg_{path.parent.name}__events.sql"
-        )
-        if source not in known:
-            raise TransformError(f"unknown source {source!r}; {self.project}/models/staging has {', '.join(known)}")
-        if not raw.is_dir():
-            raise TransformError(f"{raw}: no such folder; expected the raw logs of source {source!r} there")
+        } - {_MAPPED}
+        shipped = {path.stem: path for path in (self.project / "mappings").glob("*.yml")}
+        if self.mapping is not None:
+            mapping = read_mapping(self.mapping)
+            if mapping.name in folders:
+                raise TransformError(f"{self.mapping}: the name {mapping.name!r} is that of a source in models/staging")
+            if mapping.name == source:
+                return mapping
+        if source in folders:
+            return None
+        if source in shipped:
+            return read_mapping(shipped[source])
+        known = ", ".join(sorted(folders | set(shipped)))
+        raise TransformError(f"unknown source {source!r}; expected a mapping file (.yml) or one of {known}")
 
     @contextlib.contextmanager
     def _environment(self, *, source: str, raw: Path, as_of: str) -> Iterator[None]:
@@ -122,13 +145,14 @@ class DbtTransformer:
                 else:
                     os.environ[name] = value
 
-    def _manifest(self, source: str) -> Manifest:
+    def _manifest(self, staging: str) -> Manifest:
+        """Return the parsed project with one folder of `models/staging` active: all mappings share theirs."""
         project = self.project.resolve()
         state = _state_of(project)
-        known = _MANIFESTS.get((project, source))
+        known = _MANIFESTS.get((project, staging))
         if known is None or known[0] != state:
             known = (state, self._invoke(["parse"], None))
-            _MANIFESTS[project, source] = known
+            _MANIFESTS[project, staging] = known
         for node in known[1].nodes.values():
             # A warm manifest remembers that ephemeral models were put in, but their SQL is compiled anew.
             if node.resource_type in ("model", "test"):
@@ -229,14 +253,29 @@ def _check(node: Any, result: Any) -> Check:
     return Check(name=name, status="errored", severity=severity, detail=_one_line(result.message or str(result.status)))
 
 
-def _freshness(session: duckdb.DuckDBPyConnection, manifest: Manifest, source: str, as_of: datetime) -> Check:
-    """Measure the age of the newest event against as_of, by the `freshness` that the source declares."""
+Limits = tuple[tuple[timedelta, Severity], ...]
+
+
+def _declared_limits(manifest: Manifest, source: str) -> Limits:
+    """Return how old the newest event may be, by the `freshness` that a source declares; the strictest last."""
+    for node in manifest.sources.values():
+        if (node.source_name, node.name) == (source, "events") and node.freshness is not None:
+            declared: tuple[tuple[Any, Severity], ...] = (
+                (node.freshness.error_after, "critical"),
+                (node.freshness.warn_after, "warning"),
+            )
+            return tuple((limit.count * _UNITS[str(limit.period)], severity) for limit, severity in declared if limit)
+    return ()
+
+
+def _mapped_limits(mapping: MappingFile) -> Limits:
+    return ((mapping.mapping.fresh_within, "critical"),)
+
+
+def _freshness(session: duckdb.DuckDBPyConnection, source: str, limits: Limits, as_of: datetime) -> Check:
+    """Measure the age of the newest event against as_of."""
     name = f"dbt:source_freshness:{source}.events"
-    declared = next(
-        (node.freshness for node in manifest.sources.values() if (node.source_name, node.name) == (source, "events")),
-        None,
-    )
-    if declared is None or not declared.error_after:
+    if not any(severity == "critical" for _, severity in limits):
         return Check(name=name, status="missing", severity="critical", detail="the source declares no error_after")
     try:
         newest = session.execute(
@@ -247,13 +286,18 @@ def _freshness(session: duckdb.DuckDBPyConnection, manifest: Manifest, source: s
     if newest is None or newest[0] is None:
         return Check(name=name, status="failed", severity="critical", detail=f"no event up to {as_of:%Y-%m-%d %H:%M}")
     age = as_of - _naive_utc(newest)
-    detail = f"the newest event is {age.total_seconds() / 3600:.1f} h older than as_of"
-    limits: tuple[tuple[Any, Severity], ...] = ((declared.error_after, "critical"), (declared.warn_after, "warning"))
-    for threshold, severity in limits:
-        if threshold and age > threshold.count * _UNITS[str(threshold.period)]:
-            limit = f"{threshold.count} {threshold.period}s"
-            return Check(name=name, status="failed", severity=severity, detail=f"{detail}; expected at most {limit}")
+    detail = f"the newest event is {_told(age)} older than as_of"
+    for limit, severity in limits:
+        if age > limit:
+            return Check(
+                name=name, status="failed", severity=severity, detail=f"{detail}; expected at most {_told(limit)}"
+            )
     return Check(name=name, status="passed", severity="critical", detail=detail)
+
+
+def _told(duration: timedelta) -> str:
+    hours = duration.total_seconds() / 3600
+    return f"{hours / 24:.0f} days" if hours >= 48 and hours % 24 == 0 else f"{hours:.1f} h"
 
 
 _COUNTS = {

@@ -1,4 +1,6 @@
 -- grain: one row per account that the active source describes
+{{ config(materialized='table') }}
+
 with
 accounts as (select * from {{ staged('accounts') }}),
 

@@ -1,4 +1,6 @@
 -- grain: one row per account and user that the active source describes
+{{ config(materialized='table') }}
+
 with
 contacts as (select * from {{ staged('contacts') }}),
 

@@ -1,4 +1,6 @@
 -- grain: one row per subscription
+{{ config(materialized='table') }}
+
 with
 subscriptions as (select * from {{ staged('subscriptions') }}),
 

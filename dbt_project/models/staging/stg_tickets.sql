@@ -1,4 +1,6 @@
 -- grain: one row per support ticket
+{{ config(materialized='table') }}
+
 with
 tickets as (select * from {{ staged('tickets') }}),
 

@@ -1,6 +1,6 @@
 -- grain: one row per feature of the active source and pattern of event names that mean its use
 with
-catalog as (select * from {{ ref('feature_catalog') }}),
+catalog as (select * from {{ ref('stg_catalog_rows') }}),
 
 final as (
 

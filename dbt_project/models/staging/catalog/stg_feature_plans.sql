@@ -1,6 +1,6 @@
 -- grain: one row per feature of the active source and plan that includes it; a feature without rows is in every plan
 with
-catalog as (select * from {{ ref('feature_catalog') }}),
+catalog as (select * from {{ ref('stg_catalog_rows') }}),
 
 final as (
 

@@ -1,6 +1,6 @@
 -- grain: one row per feature of the active source
 with
-catalog as (select * from {{ ref('feature_catalog') }}),
+catalog as (select * from {{ ref('stg_catalog_rows') }}),
 
 final as (
 

@@ -40,6 +40,7 @@ final as (
         file,
         line,
         read_order,
+        true as is_usage,
         event_id,
         occurred_at,
         cast(null as timestamp) as received_at,

@@ -42,6 +42,7 @@ final as (
         file,
         line,
         read_order,
+        true as is_usage,
         event_id,
         occurred_at,
         received_at,

@@ -1,0 +1,101 @@
+-- grain: one row per account and user, with the address: a view, never materialised
+{%- set contacts = mapped_input('contacts') %}
+with
+lines as ({{ raw_lines('mapping', 'contacts') }}),
+
+events as (select * from {{ ref('stg_event_lines') }}),
+
+extracted as (
+
+    select distinct
+        cast(line as varchar) as line,
+        {{ mapped_fields(contacts) }} as fields
+
+    from lines
+
+),
+
+typed as (
+
+    select
+        line,
+        {{ mapped_latest(contacts) }} as latest,
+        {{ mapped(contacts, 'account_id') }} as account_id,
+        {{ mapped(contacts, 'user_id') }} as user_id,
+        {{ mapped(contacts, 'address') }} as address,
+        {{ mapped(contacts, 'given_name') }} as given_name,
+        {{ mapped(contacts, 'full_name') }} as full_name,
+        {{ mapped(contacts, 'role') }} as role,
+        {{ mapped(contacts, 'time_zone') }} as time_zone,
+        {{ mapped(contacts, 'locale') }} as locale,
+        {{ mapped(contacts, 'created_at', 'timestamp') }} as created_at,
+        {{ mapped(contacts, 'consent_basis') }} as consent_basis,
+        {{ mapped(contacts, 'consent_at', 'timestamp') }} as consent_at
+
+    from extracted
+
+),
+
+described as (
+
+    select
+        account_id,
+        user_id,
+        address,
+        given_name,
+        full_name,
+        role,
+        time_zone,
+        locale,
+        created_at,
+        consent_basis,
+        consent_at
+
+    from typed
+    where account_id is not null and user_id is not null
+    qualify
+        row_number() over (
+            partition by account_id, user_id order by latest desc nulls last, created_at desc nulls last, line desc
+        ) = 1
+
+),
+
+{%- if mapping().get('sandbox_addresses') %}
+
+seen as (
+
+    select distinct
+        account_id,
+        user_id
+
+    from events
+    where problem is null and user_id is not null
+
+),
+
+-- RFC 2606 keeps example.invalid from ever existing. One user has one address in all accounts, as people do.
+final as (
+
+    select
+        account_id,
+        user_id,
+        substr(sha256('{{ active_source() }}:' || user_id), 1, 20) || '@example.invalid' as address,
+        described.given_name,
+        described.full_name,
+        described.role,
+        described.time_zone,
+        described.locale,
+        described.created_at,
+        described.consent_basis,
+        described.consent_at
+
+    from described
+    full join seen using (account_id, user_id)
+
+)
+{%- else %}
+
+final as (select * from described)
+{%- endif %}
+
+select * from final
