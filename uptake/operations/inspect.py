@@ -1,0 +1,93 @@
+"""Profile a raw log before anyone maps it, and propose the catalogue rows that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from uptake.domain.catalogue import CatalogueRow, as_csv_line, proposed_rows
+from uptake.domain.raw_log import EventVolume, RawLog
+from uptake.ports import LogProfiler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What lies in a raw folder, and what the catalogue makes of it."""
+
+    source: str  # of the catalogue; for a folder that no source reads yet, the name proposed for one
+    is_catalogued: bool  # the catalogue knows a feature of this source
+    log: RawLog
+    features: Mapping[str, tuple[str, ...]]  # event name -> keys of the features it counts for
+    proposed: tuple[str, ...]  # lines for the feature catalogue, one per unmapped event or family of events
+    never_seen: tuple[str, ...]  # catalogued features of the source that no event of this log hits
+
+    @property
+    def volumes(self) -> tuple[EventVolume, ...]:
+        """Events by name, the most frequent first."""
+        return self.log.mapped.volumes if self.log.mapped else ()
+
+    @property
+    def unmapped(self) -> tuple[EventVolume, ...]:
+        """Events that no feature claims."""
+        return tuple(volume for volume in self.volumes if not self.features[volume.name])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as JSON takes it."""
+        mapped = self.log.mapped
+        return {
+            "source": self.source,
+            "tables": [
+                asdict(table) | {"fields": [_field(item) for item in table.fields]} for table in self.log.tables
+            ],
+            "mapped": mapped and {key: value for key, value in asdict(mapped).items() if key != "volumes"},
+            "events": [asdict(volume) | {"features": self.features[volume.name]} for volume in self.volumes],
+            "proposed_catalogue_rows": self.proposed,
+            "features_never_seen": self.never_seen,
+            "oddities": [asdict(oddity) for oddity in self.log.oddities],
+            "ignored_files": self.log.ignored_files,
+        }
+
+
+def inspect(
+    profiler: LogProfiler,
+    *,
+    raw: Path,
+    source: str | None,
+    proposed_source: str,
+    catalogue: Mapping[str, Sequence[CatalogueRow]],
+    columns: Sequence[str],
+    now: datetime,
+) -> Inspection:
+    """Profile a raw folder or file.
+
+    Args:
+        profiler: Reads the files.
+        raw: The folder, or one file.
+        source: Whose mapping reads the events; None: nobody's yet, the fields' names are guessed from.
+        proposed_source: What a catalogue row says in its column `source` when there is no source.
+        catalogue: Source -> its features.
+        columns: The header of the catalogue file, for lines that can be pasted into it.
+        now: The moment later than which nothing can have happened.
+    """
+    log = profiler.profile(raw, source=source, now=now)
+    name = source or proposed_source
+    known = catalogue.get(name, ())
+    volumes = log.mapped.volumes if log.mapped else ()
+    features = {volume.name: tuple(row.feature_key for row in known if row.claims(volume.name)) for volume in volumes}
+    unmapped = [volume.name for volume in volumes if not features[volume.name]]
+    hit = {key for keys in features.values() for key in keys}
+    return Inspection(
+        source=name,
+        is_catalogued=bool(known),
+        log=log,
+        features=features,
+        proposed=tuple(as_csv_line(row, source=name, columns=columns) for row in proposed_rows(unmapped, known=known)),
+        never_seen=tuple(row.feature_key for row in known if row.feature_key not in hit),
+    )
+
+
+def _field(item: Any) -> dict[str, Any]:
+    return asdict(item) | {"kind": item.kind, "fill": round(item.fill, 4), "is_personal": item.is_personal}
