@@ -30,10 +30,11 @@ def refresh(as_of: datetime | None = None) -> State[Any]:
     try:
         with closing(open_uptake()) as uptake:
             result = uptake.refresh(as_of=as_of)
+            docs = uptake.data_docs
     except UptakeError as error:
         return refused(error)
     create_markdown_artifact(
-        refresh_summary(result), key="refresh", description="What came in, and what the gate found"
+        refresh_summary(result, docs=docs), key="refresh", description="What came in, and what the gate found"
     )
     if result.gate == "held":
         return held(result.reasons)

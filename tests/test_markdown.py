@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +34,7 @@ from uptake.operations.record_delivery import DeliveryResult
 from uptake.operations.refresh import RefreshResult
 from uptake.operations.send import SendResult
 from uptake.operations.tick import TickResult
+from uptake.ports import Check
 
 #: Strict CommonMark plus what Prefect's page adds: tables and strike-through.
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -104,6 +106,27 @@ def test_a_held_refresh_tells_its_reasons_as_text() -> None:
     text = refresh_summary(refreshed(reasons=(HOSTILE,), unmapped_events={HOSTILE: 3}))
     assert text.startswith("# Refresh: HELD")
     check_is_data(text)
+
+
+def test_a_held_refresh_shows_rows_by_id_the_override_and_the_data_docs() -> None:
+    check = Check(
+        name="gx:accounts_current:nothing_negative", status="failed", severity="critical", detail="2 rows",
+        rows=("account_id=a1", HOSTILE),
+    )  # fmt: skip
+    warning = replace(check, name="dbt:plans", severity="warning", rows=())
+    fine = replace(check, name="gate:lines", status="passed")
+    result = refreshed(
+        reasons=("gx: 2 rows",), held_snapshot_id="s2", checks=(fine, warning, check), report_reasons=("gx:value",)
+    )
+    text = refresh_summary(result, docs="var/data_docs/index.html")
+    check_is_data(text, allowed=frozenset({"code_inline", "link_open"}))
+    assert [token.attrGet("href") for token in tokens(text) if token.type == "link_open"] == ["var/data_docs/index.html"]
+    assert "uptake override s2 --by NAME --reason WHY" in text
+    assert "(var/data_docs/index.html)" in text
+    assert "no report is made of it" in text
+    assert "gate:lines" not in text
+    assert text.index("nothing\\_negative") < text.index("dbt:plans")
+    assert "account\\_id=a1" in text
 
 
 def test_an_empty_refresh_is_shown_and_many_unmapped_events_are_cut_short() -> None:
@@ -260,6 +283,10 @@ def test_status_shows_every_list_and_cuts_long_ones() -> None:
     rows: list[Any] = [{"send_id": "x", "playbook": HOSTILE, "status": "unknown"}] * 20
     text = status_summary(Status(gate=gate, playbooks=[], sends=[], held=rows, approvals=[], controls=[]))
     check_is_data(text)
+    let_pass = gate | {"status": "passed", "overridden_by": HOSTILE, "override_reason": HOSTILE}
+    text_of_override = status_summary(Status(gate=let_pass, playbooks=[], sends=[], held=[], approvals=[], controls=[]))
+    check_is_data(text_of_override)
+    assert "let pass by" in text_of_override
     assert "| playbook | stage key | account id | status | detail |" in text
     assert "... and 5 more" in text
 

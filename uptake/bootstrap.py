@@ -253,6 +253,15 @@ class Uptake:
         return self.home / "ledger_export"
 
     @property
+    def data_docs(self) -> str:
+        """Where a person opens what the gate saw: an address in a sandbox, which always serves it, else a file."""
+        if self.settings.sandbox:
+            from uptake.sandbox.ports import sandbox_ports
+
+            return f"http://127.0.0.1:{sandbox_ports(self.home).internal}/data-docs/"
+        return str(self.home / "data_docs" / "index.html")
+
+    @property
     def feature_catalogue(self) -> Path:
         """The seed that names every feature."""
         return self.settings.dbt_project_dir / "seeds" / "feature_catalog.csv"

@@ -108,8 +108,9 @@ def refresh(
     """Build the adoption marts from raw logs, validate them, publish a snapshot."""
     from uptake.markdown import refresh_summary
 
-    result = _open(source=source, raw=raw).refresh(as_of=_utc(as_of))
-    _show(result, as_json=as_json, markdown=refresh_summary)
+    uptake = _open(source=source, raw=raw)
+    result = uptake.refresh(as_of=_utc(as_of))
+    _show(result, as_json=as_json, markdown=lambda found: refresh_summary(found, docs=uptake.data_docs))
     if result.gate == "held":
         if not as_json:
             _err.print("uptake: HELD, no snapshot was published: " + "; ".join(result.reasons))

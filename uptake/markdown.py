@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from uptake.domain.lift import Lift
 from uptake.domain.outcomes import PlaybookOutcome
 from uptake.domain.playbooks import Approval
-from uptake.operations.gate import FRESH_FOR
+from uptake.operations.gate import FRESH_FOR, override_of
 
 if TYPE_CHECKING:
     from uptake.bootstrap import Status, TickReport
     from uptake.operations.explain import Explanation, PlaybookExplanation
     from uptake.operations.plan import PlanResult
+    from uptake.operations.reconcile import ReconcileResult
     from uptake.operations.refresh import RefreshResult
 
 _SHOWN = 15
@@ -60,13 +61,31 @@ def _accounts(count: int) -> str:
     return f"{count:,} account{'' if count == 1 else 's'}"
 
 
-def refresh_summary(result: RefreshResult) -> str:
-    """Say what came in and what the gate found."""
+def refresh_summary(result: RefreshResult, *, docs: str | None = None) -> str:
+    """Say what came in and what the gate found; `docs` is where the data docs are, when they were written."""
     parts = [f"# Refresh: {'HELD' if result.gate == 'held' else 'passed'}"]
     if result.snapshot_id:
         parts.append(f"Published snapshot `{result.snapshot_id}`.")
     if result.reasons:
         parts += ["Nothing was published, because:", _bullets(result.reasons)]
+    if result.held_snapshot_id:
+        parts += [
+            "The candidate is kept. Whoever has looked at what failed and knows that the data are right may publish"
+            " it all the same; the ledger keeps name and reason:",
+            f"```\nuptake override {result.held_snapshot_id} --by NAME --reason WHY\n```",
+        ]
+    if result.report_reasons:
+        parts += ["Mail may leave, but no report is made of it, because:", _bullets(result.report_reasons)]
+    if result.unsound:
+        rows = [(check.status, check.severity, check.name, check.detail) for check in result.unsound[:_SHOWN]]
+        parts += ["## Checks that did not pass", table(("status", "severity", "check", "found and expected"), rows)]
+        if len(result.unsound) > len(rows):
+            parts.append(f"... and {len(result.unsound) - len(rows)} more; the data docs show all.")
+    samples = [(check.name, row) for check in result.unsound for row in check.rows]
+    if samples:
+        parts += ["## Some of their rows, by id", table(("check", "row"), samples[:_SHOWN])]
+    if docs is not None:
+        parts.append(f"[All checks, in the data docs]({docs})")
     counts = {
         "lines read": result.lines,
         "events": result.events,
@@ -115,6 +134,7 @@ def plan_summary(result: PlanResult) -> str:
             f"**{_accounts(plan.count_accounts)}** with {plan.count_contacts:,} contacts would enter, as of "
             f"{_cell(datetime.fromisoformat(summary['as_of']))} UTC. Planning itself sends nothing.",
             *_stale(plan.planned_at - datetime.fromisoformat(summary["as_of"])),
+            *([f"Checks had held this snapshot; it was {_cell(summary['gate'])}."] if summary.get("gate") else []),
             table(
                 ("arm", "accounts", "contacts"),
                 [(_words(arm), f"{n['accounts']:,}", f"{n['contacts']:,}") for arm, n in summary["arms"].items()],
@@ -270,6 +290,27 @@ def _stale(age: timedelta) -> list[str]:
     return [f"**Nothing of it would happen now**: the data are {age.days} days old; mail needs data of {hours} hours."]
 
 
+def held_summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """List messages whose fate nobody knows."""
+    columns = "send_id playbook stage_key account_id contact_id status detail sending_at".split()
+    told = table([_words(name) for name in columns], [[row[name] for name in columns] for row in rows])
+    return f"# {len(rows)} messages of unknown fate\n\n{told}"
+
+
+def reconcile_summary(result: ReconcileResult) -> str:
+    """Say what the mail service's log told."""
+    lines = [
+        f"{result.asked} messages of unknown fate were looked up, {result.found} had been taken.",
+        f"{result.held} are newly held: `uptake held` lists them.",
+        f"{result.remembered} messages were taken that this ledger did not know of.",
+    ]
+    if result.trouble is not None:
+        lines.append(f"**The log could not be asked**: {_cell(result.trouble)}")
+    if result.locked is not None:
+        lines.append(f"**Sending stays locked**: {_cell(result.locked)}")
+    return "\n\n".join(lines)
+
+
 def status_summary(status: Status) -> str:
     """Show how everything stands."""
     gate = status.gate
@@ -277,7 +318,10 @@ def status_summary(status: Status) -> str:
         told = "No refresh has run yet."
     else:
         told = f"Gate: **{gate['status']}** at {_cell(gate['checked_at'])} UTC, snapshot {_cell(gate['snapshot_id'])}."
-    parts = ["# Status", told]
+        if (by_whom := override_of(gate)) is not None:
+            told += f" It was held, and **{_cell(by_whom)}**. What had failed:"
+    alarms = [_bullets(status.alarms)] if status.alarms else []
+    parts = ["# Status", *alarms, told]
     if gate is not None and gate["reasons"]:
         parts.append(_bullets(gate["reasons"]))
     for title, rows in (
@@ -285,7 +329,13 @@ def status_summary(status: Status) -> str:
         ("Sends", status.sends),
         ("Approvals", _picked(status.approvals, "playbook approved_by approved_at expires_at")),
         ("Held or unknown: waits for evidence", _picked(status.held, "playbook stage_key account_id status detail")),
-        ("Controls, newest first", _picked(status.controls, "scope target action reason ordered_by ordered_at")),
+        (
+            "Controls, newest first",
+            [
+                {**row, "target": row["target"][:60]}  # one release may name a thousand sends
+                for row in _picked(status.controls, "scope target action reason ordered_by ordered_at")
+            ],
+        ),
     ):
         shown = rows[:_SHOWN]
         header = [_words(name) for name in shown[0]] if shown else ()

@@ -22,6 +22,7 @@ from uptake.domain.playbooks import Release, Workspace
 from uptake.domain.sends import DeliveryEvent, SuppressionReason
 
 Status = Literal["passed", "held"]
+Protects = Literal["mail", "reports"]
 
 
 class Clock(Protocol):
@@ -50,11 +51,18 @@ class Check:
     status: Literal["passed", "failed", "errored", "missing", "baseline"]
     severity: Literal["critical", "warning"]
     detail: str = ""  # what was found and what was expected; ids only
+    protects: Protects = "mail"  # what it stands before; what is wrong with value never stops a mail
+    rows: tuple[str, ...] = ()  # a few of the rows that broke it, by their ids alone: `account_id=a1, feature_key=api`
 
     @property
     def blocks(self) -> bool:
-        """A critical check that did not pass holds the snapshot; a baseline counts as run."""
-        return self.severity == "critical" and self.status not in ("passed", "baseline")
+        """A critical check that did not pass holds what it protects; a baseline counts as run."""
+        return self.severity == "critical" and not self.is_sound
+
+    @property
+    def is_sound(self) -> bool:
+        """It ran, and found nothing wrong or nothing to compare with."""
+        return self.status in ("passed", "baseline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +111,13 @@ class SuiteRunner(Protocol):
     def required_names(self) -> frozenset[str]:
         """Names that must be among the checks of every run: one that is absent counts as missing."""
 
-    def run(self, build: Build, *, history: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
-        """Run every suite; `history` = manifests of earlier snapshots of this source, newest first.
+    def protects(self, name: str) -> Protects:
+        """Return what a check of this name stands before, whichever tool ran it."""
+
+    def run(
+        self, build: Build, *, history: Sequence[Mapping[str, Any]], now: datetime | None = None
+    ) -> tuple[Check, ...]:
+        """Run every suite; `history` = manifests of earlier snapshots of this source, newest first; `now` None = as_of.
 
         Never raises for a bad suite or a bad mart: that is a check with status `errored` or `missing`.
         """
@@ -115,6 +128,18 @@ class Snapshots(Protocol):
 
     def publish(self, build: Build, checks: Sequence[Check], *, source: str, git_sha: str, now: datetime) -> Snapshot:
         """Write the candidate marts as an immutable set and move `current` to it, atomically."""
+
+    def hold(self, build: Build, checks: Sequence[Check], *, source: str, git_sha: str, now: datetime) -> str:
+        """Keep the candidate marts where nobody reads them, until the next refresh; return their snapshot id.
+
+        Only an override publishes them. Raises SnapshotError when a mart is missing or does not fit its columns.
+        """
+
+    def release(self, snapshot_id: str) -> Snapshot:
+        """Publish what was held and move `current` to it; published already, it only does the latter.
+
+        Raises SnapshotError.
+        """
 
     def current(self) -> Snapshot | None:
         """Return the snapshot that `current` points to, its files verified to be there. Raises SnapshotError."""
@@ -578,12 +603,21 @@ class Gates(Protocol):
         reasons: Sequence[str],
         as_of: datetime | None,
         now: datetime,
-    ) -> int: ...
+        overridden_by: str | None = None,
+        override_reason: str | None = None,
+    ) -> int:
+        """Record one verdict; an override is a passed row that keeps what had failed, who let it pass, and why."""
+
     def passed(self, snapshot_id: str) -> int | None:
-        """Return the gate_id of the newest row of this snapshot if it passed."""
+        """Return the gate_id of the newest row of this snapshot if it passed, or was let pass."""
 
     def latest(self) -> Mapping[str, Any] | None:
-        """Return the newest row: gate_id, snapshot_id, status, reasons, checked_at."""
+        """Return the newest row, of any snapshot, as `of` does but without its checks."""
+
+    def of(self, snapshot_id: str) -> Mapping[str, Any] | None:
+        """Return the newest row of a snapshot: gate_id, snapshot_id, status, reasons, checks (`Check`s), as_of,
+        checked_at, overridden_by, override_reason.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,11 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
+from uptake.adapters.check_results import shown as told_value
+from uptake.adapters.check_results import told
 from uptake.adapters.gx_duckdb import address
-from uptake.adapters.mart_checks import told
 from uptake.adapters.marts import MARTS
-from uptake.adapters.suites_gx import GxSuites, _shown
+from uptake.adapters.suites_gx import GxSuites
 from uptake.ports import Build
 
 AS_OF = datetime(2026, 3, 2, 5, 0, tzinfo=UTC)
@@ -24,7 +25,8 @@ def empty(tmp_path: Path) -> Build:
     """A build whose marts are all there and all empty."""
     path = tmp_path / "warehouse.duckdb"
     with duckdb.connect(str(path)) as connection:
-        connection.execute("create schema marts")
+        connection.execute("create schema marts; create schema staging")
+        connection.execute("create table staging.stg_usage_events (occurred_at timestamp)")
         for mart, schema in MARTS.items():
             connection.register("rows", schema.empty_table())
             connection.execute(f"create table marts.{mart} as from rows")
@@ -104,7 +106,7 @@ def test_gx_is_not_imported_before_it_is_needed() -> None:
     ],
 )
 def test_only_plain_values_are_shown(value: Any, shown: str) -> None:
-    assert _shown(value) == shown
+    assert told_value(value) == shown
 
 
 def test_an_error_is_told_in_one_line_without_an_address() -> None:

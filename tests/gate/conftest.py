@@ -142,6 +142,9 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("healthy") / "warehouse.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute("create schema marts")
+        connection.execute("create schema staging")
+        connection.execute("create table staging.stg_usage_events (occurred_at timestamp)")
+        connection.execute("insert into staging.stg_usage_events values (timestamp '2026-03-02 04:30:00')")
         for mart, rows in healthy_marts().items():
             schema = MARTS[mart]
             full = [{name: row.get(name) for name in schema.names} for row in rows]

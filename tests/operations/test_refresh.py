@@ -23,7 +23,9 @@ COUNTS = {
     "features": 4,
 }  # fmt: skip
 PASSED = Check(name="gx:dim_accounts:keys", status="passed", severity="critical")
+VALUE = Check(name="gx:fct_outcomes:keys", status="passed", severity="critical", protects="reports")
 DBT = Check(name="dbt:unique_accounts", status="passed", severity="critical")
+FRESH = Check(name="dbt:source_freshness:uptake.events", status="passed", severity="critical")
 
 
 class World:
@@ -34,10 +36,11 @@ class World:
         self.die_at = ""
         self.error: BaseException = KeyboardInterrupt()
         self.build_result = Build(
-            warehouse=Path("w.duckdb"), invocation_id="i1", as_of=AS_OF, checks=(DBT,), counts=COUNTS,
+            warehouse=Path("w.duckdb"), invocation_id="i1", as_of=AS_OF, checks=(DBT, FRESH), counts=COUNTS,
             unmapped_events={"odd": 7},
         )  # fmt: skip
-        self.suite_checks: Sequence[Check] = (PASSED,)
+        self.suite_checks: Sequence[Check] = (PASSED, VALUE)
+        self.held: dict[str, Mapping[str, str]] = {}
         self.required_names = frozenset({PASSED.name})
         self.rows: list[dict[str, Any]] = []
         self.published: dict[str, Mapping[str, str]] = {}
@@ -73,7 +76,11 @@ class World:
         return pa.table({"contact_id": ["c1", "c2"]})
 
     # the suites
-    def run(self, build: Build, *, history: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
+    def protects(self, name: str) -> Any:
+        return "reports" if "outcomes" in name else "mail"
+
+    def run(self, build: Build, *, history: Sequence[Mapping[str, Any]], now: Any) -> tuple[Check, ...]:
+        assert now == NOW
         self.step("suites")
         return tuple(self.suite_checks)
 
@@ -88,6 +95,12 @@ class World:
         self.published[snapshot_id] = {check.name: check.status for check in checks}
         self.current_id = snapshot_id
         return Snapshot(snapshot_id=snapshot_id, as_of=build.as_of, directory=Path(), manifest={})
+
+    def hold(self, build: Build, checks: Sequence[Check], *, source: str, git_sha: str, now: datetime) -> str:
+        self.step("hold")
+        snapshot_id = f"{build.as_of:%Y%m%dT%H%M%SZ}-00000001"
+        self.held = {snapshot_id: {check.name: check.status for check in checks}}
+        return snapshot_id
 
     def refresh(self) -> RefreshResult:
         ledger = cast(Ledger, SimpleNamespace(export=self.export, gates=self, people=self))
@@ -138,7 +151,7 @@ def test_the_result_has_the_fields_of_the_command_line(world: World) -> None:
 
 def suite_says(status: Any, severity: Any = "critical") -> Callable[[World], None]:
     def change(world: World) -> None:
-        world.suite_checks = (replace(PASSED, status=status, severity=severity, detail="found 2, expected 1"),)
+        world.suite_checks = (replace(PASSED, status=status, severity=severity, detail="found 2, expected 1"), VALUE)
 
     return change
 
@@ -160,9 +173,10 @@ def counted(**changes: int) -> Callable[[World], None]:
         (suite_says("failed"), "gx:dim_accounts:keys failed: found 2, expected 1"),
         (suite_says("errored"), "gx:dim_accounts:keys errored: found 2, expected 1"),
         (suite_says("missing"), "gx:dim_accounts:keys missing: found 2, expected 1"),
-        (build_says(checks=(replace(DBT, status="failed"),)), "dbt:unique_accounts failed"),
-        (build_says(checks=(replace(DBT, status="missing"),)), "dbt:unique_accounts missing"),
+        (build_says(checks=(replace(DBT, status="failed"), FRESH)), "dbt:unique_accounts failed"),
+        (build_says(checks=(replace(DBT, status="missing"), FRESH)), "dbt:unique_accounts missing"),
         (build_says(checks=()), "gate:dbt missing: dbt reported no test; expected its tests and source freshness"),
+        (build_says(checks=(DBT,)), "dbt:source_freshness missing: nobody looked how old the newest event is"),
         (lambda world: setattr(world, "suite_checks", ()), "gx:dim_accounts:keys missing: did not run"),
         (counted(events=94), "gate:lines failed: 100 lines; 94 events, 3 duplicates, 2 quarantined"),
         (counted(lines=130, quarantined=32), "gate:quarantine failed: 32 of 130 lines cannot be read"),
@@ -178,10 +192,36 @@ def test_whatever_blocks_publishes_nothing_and_says_why(
     assert (result.gate, result.snapshot_id) == ("held", None)
     assert any(line.startswith(reason) for line in result.reasons), result.reasons
     (row,) = world.rows
-    assert (row["status"], row["snapshot_id"], tuple(row["reasons"])) == ("held", None, result.reasons)
+    assert (row["status"], tuple(row["reasons"])) == ("held", result.reasons)
+    assert row["snapshot_id"] == result.held_snapshot_id in world.held
     assert not world.published
     assert not world.people_loaded
     assert not world.may_mail
+
+
+@pytest.mark.parametrize("status", ["failed", "errored", "missing"])
+def test_a_check_of_value_that_does_not_pass_holds_reports_and_never_mail(world: World, status: Any) -> None:
+    world.suite_checks = (PASSED, replace(VALUE, status=status, detail="found 2"))
+    result = world.refresh()
+    assert (result.gate, result.reports) == ("passed", "held")
+    assert result.report_reasons == (f"gx:fct_outcomes:keys {status}: found 2",)
+    assert result.unsound[0].name == VALUE.name
+    assert world.may_mail
+    assert {check.name: check.protects for check in world.rows[0]["checks"]}[VALUE.name] == "reports"
+
+
+def test_a_test_of_dbt_on_a_value_mart_holds_reports_and_never_mail(world: World) -> None:
+    failed = replace(DBT, name="dbt:fct_outcomes_has_one_row", status="failed")
+    build_says(checks=(DBT, FRESH, failed))(world)
+    assert (world.refresh().gate, world.rows[0]["checks"][2].protects) == ("passed", "reports")
+
+
+def test_a_candidate_that_cannot_be_kept_either_is_held_without_one(world: World) -> None:
+    suite_says("failed")(world)
+    world.die_at, world.error = "hold", SnapshotError("mart y is missing")
+    result = world.refresh()
+    assert (result.gate, result.held_snapshot_id, world.rows[0]["snapshot_id"]) == ("held", None, None)
+    assert "gate:publish errored: mart y is missing" in result.reasons
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What Great Expectations cannot know of candidate marts: their contract, the snapshot before, and the moment.
+"""What Great Expectations cannot know of candidate marts: their contract, the snapshots before, and the moment.
 
 Nothing in here turns an exception into a pass: what could not be decided is a check of status `errored`.
 """
@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from uptake.adapters import history_checks
+from uptake.adapters.check_results import Status, checked, told
 from uptake.adapters.marts import MARTS
 from uptake.ports import Build, Check
 
-MAX_FALL = 0.3  # of a mart's rows, against the snapshot before
-MAX_RISE = 3.0  # times as many rows
-NOISE = 10  # a change of so few rows is a small base breathing
-MAX_LAG = timedelta(hours=36)  # from the end of the last day with usage to as_of
-GROWS_FREELY = frozenset({"fct_outcomes"})  # one row per enrollment: a new playbook multiplies them
+MAX_LAG = timedelta(hours=36)  # from the newest event to as_of
+SKEW = timedelta(minutes=10)  # clocks differ
+MAX_EARLY = 0.01  # of a day's events may lie in the future: somebody's own clock is always wrong
 USAGE = "fct_account_feature_daily"
-NAMES = frozenset({f"gate:{what}:{mart}" for what in ("columns", "rows") for mart in MARTS} | {"gate:freshness"})
-
-Severity = Literal["critical", "warning"]
-Status = Literal["passed", "failed", "errored", "missing", "baseline"]
+NAMES = frozenset(
+    {f"gate:{what}:{mart}" for what in ("columns", "rows") for mart in MARTS}
+    | {"gate:freshness", "gate:future", "gate:catalogue", *history_checks.CHECKS}
+)
 
 _TYPES: dict[pa.DataType, str] = {
     pa.string(): r"VARCHAR|ENUM\(.*\)",
@@ -36,21 +36,43 @@ _TYPES: dict[pa.DataType, str] = {
     pa.timestamp("us"): "TIMESTAMP|TIMESTAMP_S|TIMESTAMP_MS|TIMESTAMP_NS",
     pa.date32(): "DATE",
 }
-_ADDRESS = re.compile(r"\S+@\S+")
 
 
-def check_marts(build: Build, history: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
-    """Compare the candidate marts with their contract, with the snapshot before, and with as_of."""
+def check_marts(build: Build, manifests: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[Check]:
+    """Compare the candidate marts with their contract, with the snapshots before (their manifests), and with time."""
     try:
         warehouse = duckdb.connect(str(build.warehouse), read_only=True)
     except duckdb.Error as error:
         yield from (checked(name, "errored", told(error)) for name in sorted(NAMES))
         return
+    as_of = build.as_of.astimezone(UTC)
     with warehouse:
         for mart, schema in MARTS.items():
             yield _decided(f"gate:columns:{mart}", partial(_columns, warehouse, mart, schema))
-            yield _decided(f"gate:rows:{mart}", partial(_volume, warehouse, mart, build.as_of, history))
-        yield _decided("gate:freshness", partial(_freshness, warehouse, build.as_of))
+        yield _decided("gate:freshness", partial(_freshness, warehouse, as_of))
+        yield _decided("gate:future", partial(_future, warehouse, now))
+        yield from _compared(warehouse, manifests, as_of)
+
+
+def _compared(
+    warehouse: duckdb.DuckDBPyConnection, manifests: Sequence[Mapping[str, Any]], as_of: datetime
+) -> Iterator[Check]:
+    """Compare the candidate with its history; one that cannot be read is no history at all."""
+    try:
+        history = history_checks.history_of(manifests, as_of)
+    except Exception as error:
+        names = [*(f"gate:rows:{mart}" for mart in MARTS), *history_checks.CHECKS, "gate:catalogue"]
+        yield from (checked(name, "errored", told(error)) for name in names)
+        return
+    for mart in MARTS:
+        yield _decided(f"gate:rows:{mart}", partial(history_checks.volume, warehouse, mart, history))
+    for name, decide in history_checks.CHECKS.items():
+        yield _decided(name, partial(decide, warehouse, history, as_of))
+    try:
+        (status, detail), holds = history_checks.never_hit(warehouse, history)
+        yield checked("gate:catalogue", status, detail, "critical" if holds else "warning")
+    except Exception as error:
+        yield checked("gate:catalogue", "errored", told(error))
 
 
 def _decided(name: str, decide: Callable[[], tuple[Status, str]]) -> Check:
@@ -80,53 +102,37 @@ def _columns(warehouse: duckdb.DuckDBPyConnection, mart: str, schema: pa.Schema)
     return "passed", ""
 
 
-def _volume(
-    warehouse: duckdb.DuckDBPyConnection, mart: str, as_of: datetime, history: Sequence[Mapping[str, Any]]
-) -> tuple[Status, str]:
-    """Compare the number of rows with the snapshot nearest in time."""
-    before = min(history, key=lambda manifest: abs(_moment(manifest) - as_of), default=None)
-    (now,) = warehouse.execute(f"select count(*) from marts.{mart}").fetchone() or (0,)  # noqa: S608
-    if before is None or mart not in before["row_counts"]:
-        return "baseline", f"{now} rows, no earlier snapshot"
-    then = int(before["row_counts"][mart])
-    seen = f"{now} rows; {then} in snapshot {before['snapshot_id']}"
-    if then > 0 and now == 0:
-        return "failed", f"{seen}, expected more than none"
-    if abs(now - then) <= NOISE:
-        return "passed", seen
-    if now < then * (1 - MAX_FALL):
-        return "failed", f"{seen}, expected a fall of at most {MAX_FALL:.0%}"
-    if now > then * MAX_RISE and then > 0 and mart not in GROWS_FREELY:
-        return "failed", f"{seen}, expected at most {MAX_RISE:g} times as many"
-    return "passed", seen
-
-
 def _freshness(warehouse: duckdb.DuckDBPyConnection, as_of: datetime) -> tuple[Status, str]:
-    """Compare the last day with usage with as_of. A day counts as seen to its end: marts know days, not hours."""
+    """Compare the newest event with as_of, by when it happened; and see that the marts know of that time, too."""
+    (newest,) = warehouse.execute(
+        "select max(occurred_at) from staging.stg_usage_events where occurred_at <= ?", [as_of.replace(tzinfo=None)]
+    ).fetchone() or (None,)
     (last,) = warehouse.execute(f"select max(date_day) from marts.{USAGE}").fetchone() or (None,)  # noqa: S608
-    as_of = as_of.astimezone(UTC)
-    if last is None:
-        return "failed", f"no usage at all; expected some up to as_of {as_of:%Y-%m-%d %H:%M}"
-    assert isinstance(last, date)
-    seen = f"last usage on {last:%Y-%m-%d}, as_of {as_of:%Y-%m-%d %H:%M}"
-    if last > as_of.date():
-        return "failed", f"{seen}; expected none after as_of"
-    lag = as_of - datetime.combine(last + timedelta(days=1), time(), UTC)
+    moment = f"as_of {as_of:%Y-%m-%d %H:%M}"
+    if newest is None or last is None:
+        return "failed", f"no usage at all; expected some up to {moment}"
+    lag = as_of - newest.replace(tzinfo=UTC)
+    hours = MAX_LAG / timedelta(hours=1)
+    seen = f"the newest event happened at {newest:%Y-%m-%d %H:%M}, {lag / timedelta(hours=1):.1f} h before {moment}"
     if lag > MAX_LAG:
-        return "failed", f"{seen}; expected at most {MAX_LAG / timedelta(hours=1):g} hours after that day"
+        return "failed", f"{seen}; expected at most {hours:g} h"
+    told_of = f"last usage on {last:%Y-%m-%d}, {moment}"
+    if last > as_of.date():
+        return "failed", f"{told_of}; expected none after as_of"
+    if last < (as_of - MAX_LAG).date():
+        return "failed", f"{told_of}; expected at most {hours:g} h between them"
     return "passed", seen
 
 
-def _moment(manifest: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(manifest["as_of"])
-
-
-def checked(name: str, status: Status, detail: str, severity: Severity = "critical") -> Check:
-    """Return a check that was decided."""
-    return Check(name=name, status=status, severity=severity, detail=detail)
-
-
-def told(error: BaseException | str) -> str:
-    """Return what went wrong in one line, without an address in it."""
-    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    return _ADDRESS.sub("(address)", " ".join(text.split()))[:400] or "no message"
+def _future(warehouse: duckdb.DuckDBPyConnection, now: datetime) -> tuple[Status, str]:
+    """Count events that have not happened yet: a clock or a time zone has moved."""
+    moment = now.astimezone(UTC).replace(tzinfo=None)
+    early, day = warehouse.execute(
+        "select count(*) filter (where occurred_at > ?), count(*) filter (where occurred_at > ?)"
+        " from staging.stg_usage_events",
+        [moment + SKEW, moment - timedelta(days=1)],
+    ).fetchone() or (0, 0)
+    seen = f"{early} of the {day} newest events lie after now, {now:%Y-%m-%d %H:%M}"
+    if early > max(history_checks.NOISE, day * MAX_EARLY):
+        return "failed", f"{seen}; expected at most {MAX_EARLY:.0%} of them"
+    return "passed", seen

@@ -21,6 +21,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from uptake.adapters.goal_hashes import goal_hashes
+from uptake.adapters.mart_profile import profile
 from uptake.adapters.marts import MARTS, PARTITIONED
 from uptake.errors import SnapshotError
 from uptake.ports import Build, Check, Snapshot
@@ -36,19 +38,19 @@ _SQL_TYPES = {
     pa.date32(): "date",
 }
 _MONTH = "date_day"  # the column that partitioned marts are split by
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/|\{#.*?#\}", re.DOTALL)
 
 
 class DuckSnapshots:
     """The store of published snapshots in one home.
 
     `definitions` are the files that say what a goal means (the feature catalogue, the models behind
-    `adoption_state`): their content enters `goal_hash`. See `_goal_hash`.
+    `adoption_state`): see `goal_hashes`.
     """
 
     def __init__(self, home: Path, *, definitions: Sequence[Path] = ()) -> None:
         self._root = home / "snapshots"
         self._objects = self._root / "objects"
+        self._held = self._root / "held"
         self._pointer = self._root / "current"
         self._definitions = tuple(definitions)
 
@@ -58,33 +60,41 @@ class DuckSnapshots:
         The same content at the same as_of is the same snapshot: its first manifest stays. Stopped anywhere, the
         old `current` still stands. Raises SnapshotError when a mart is missing or does not fit its columns.
         """
-        self._objects.mkdir(parents=True, exist_ok=True)
+        with self._alone(), self._drafted(build, checks, source=source, git_sha=git_sha, now=now) as (draft, manifest):
+            snapshot_id = str(manifest["snapshot_id"])
+            if not self._is_whole(snapshot_id):
+                self._place(draft, manifest, self._root / snapshot_id)
+            self._point_to(snapshot_id)
+            shutil.rmtree(self._held, ignore_errors=True)  # what was held before is overtaken
+        return self.open(snapshot_id)
+
+    def hold(self, build: Build, checks: Sequence[Check], *, source: str, git_sha: str, now: datetime) -> str:
+        """Keep the candidate marts under `held/`, the last ones only, and return their id.
+
+        They are in no history and nobody reads them; `release` publishes them. Raises SnapshotError when a mart is
+        missing or does not fit its columns.
+        """
+        with self._alone(), self._drafted(build, checks, source=source, git_sha=git_sha, now=now) as (draft, manifest):
+            shutil.rmtree(self._held, ignore_errors=True)
+            self._held.mkdir()
+            snapshot_id = str(manifest["snapshot_id"])
+            self._place(draft, manifest, self._held / snapshot_id)
+        return snapshot_id
+
+    def release(self, snapshot_id: str) -> Snapshot:
+        """Publish what was held and move `current` to it; published already, it only does the latter.
+
+        Raises SnapshotError when it is neither held nor published, or damaged.
+        """
+        if not _ID.match(snapshot_id):
+            raise SnapshotError(f"{snapshot_id!r} is not a snapshot id; expected one like 20260302T050000Z-1a2b3c4d")
         with self._alone():
-            draft = self._root / ".draft"
-            try:
-                draft.mkdir()
-                row_counts, goal_hash = self._write_marts(build, draft)
-                files = {str(path.relative_to(draft)): _sha256(path) for path in sorted(draft.rglob("*.parquet"))}
-                snapshot_id = _name(build.as_of, source, files)
-                if not self._is_whole(snapshot_id):
-                    for name, digest in files.items():
-                        self._share(draft / name, digest)
-                    manifest = {
-                        "snapshot_id": snapshot_id,
-                        "as_of": _stamp(build.as_of),
-                        "source": source,
-                        "dbt_invocation_id": build.invocation_id,
-                        "git_sha": git_sha,
-                        "row_counts": row_counts,
-                        "files": files,
-                        "gate": {check.name: _gate_entry(check) for check in checks},
-                        "goal_hash": goal_hash,
-                        "created_at": _stamp(now),
-                    }
-                    _write_durably(draft / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True))
-                    self._place(draft, snapshot_id)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
+            held = self._held / snapshot_id
+            if held.is_dir() and not self._is_whole(snapshot_id):
+                shutil.rmtree(self._root / snapshot_id, ignore_errors=True)
+                held.rename(self._root / snapshot_id)
+                _sync(self._root)
+            self.verify(snapshot_id)
             self._point_to(snapshot_id)
         return self.open(snapshot_id)
 
@@ -140,38 +150,49 @@ class DuckSnapshots:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let one process publish at a time; whatever draft is found then was left by one that died."""
+        self._objects.mkdir(parents=True, exist_ok=True)
         with (self._root / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             shutil.rmtree(self._root / ".draft", ignore_errors=True)
             yield
 
-    def _write_marts(self, build: Build, draft: Path) -> tuple[dict[str, int], str]:
-        """Write every mart as Parquet; return the row counts and the goal hash."""
-        row_counts = {}
+    @contextmanager
+    def _drafted(
+        self, build: Build, checks: Sequence[Check], *, source: str, git_sha: str, now: datetime
+    ) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+        """Write every mart into a draft that is gone afterwards, unless it was placed; yield it and its manifest."""
+        draft = self._root / ".draft"
+        try:
+            draft.mkdir()
+            told = self._write_marts(build, draft, source)
+            files = {str(path.relative_to(draft)): _sha256(path) for path in sorted(draft.rglob("*.parquet"))}
+            yield (
+                draft,
+                {
+                    "snapshot_id": _name(build.as_of, source, files),
+                    "as_of": _stamp(build.as_of),
+                    "source": source,
+                    "dbt_invocation_id": build.invocation_id,
+                    "git_sha": git_sha,
+                    "files": files,
+                    "gate": {check.name: _gate_entry(check) for check in checks},
+                    **told,
+                    "created_at": _stamp(now),
+                },
+            )
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def _write_marts(self, build: Build, draft: Path, source: str) -> dict[str, Any]:
+        """Write every mart as Parquet; return what the manifest tells of them."""
         try:
             with duckdb.connect(str(build.warehouse), read_only=True) as warehouse:
-                for mart, schema in MARTS.items():
-                    row_counts[mart] = _write_mart(warehouse, mart, schema, draft)
-                return row_counts, self._goal_hash(warehouse)
+                row_counts = {mart: _write_mart(warehouse, mart, schema, draft) for mart, schema in MARTS.items()}
+                goals = goal_hashes(warehouse, self._definitions, source)
+                return {"row_counts": row_counts, "profile": profile(warehouse), **goals}
         except duckdb.Error as error:
             line = str(error).splitlines()[0]
             raise SnapshotError(f"{build.warehouse.name}: the marts cannot be published: {line}") from error
-
-    def _goal_hash(self, warehouse: duckdb.DuckDBPyConnection) -> str:
-        """Return the hash of what decides whether a goal is reached.
-
-        That is: which features exist and after how many days each counts as adopted (rows of `dim_features`), and
-        the text of the definition files, comments and spacing aside. Names, weights and guides do not enter: they
-        change no verdict.
-        """
-        features = warehouse.execute(
-            "select feature_key, adopted_days from marts.dim_features order by feature_key, adopted_days"
-        ).fetchall()
-        digest = hashlib.sha256(json.dumps(features).encode())
-        for path in sorted(self._definitions):
-            text = " ".join(_COMMENT.sub(" ", path.read_text()).split())
-            digest.update(f"\x1f{path.name}\x1f{text}".encode())
-        return digest.hexdigest()
 
     def _share(self, path: Path, digest: str) -> None:
         """Replace a draft's file by the stored one of the same content, or store it."""
@@ -188,15 +209,17 @@ class DuckSnapshots:
             path.unlink()
             os.link(stored, path)
 
-    def _place(self, draft: Path, snapshot_id: str) -> None:
-        """Give a finished draft its name; only whole snapshots ever have one."""
+    def _place(self, draft: Path, manifest: Mapping[str, Any], final: Path) -> None:
+        """Finish a draft and give it its name; only whole snapshots ever have one."""
+        for name, digest in manifest["files"].items():
+            self._share(draft / name, digest)
+        _write_durably(draft / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True))
         for folder in [draft, *(path for path in draft.iterdir() if path.is_dir())]:
             _sync(folder)
-        final = self._root / snapshot_id
         if final.exists():  # damaged since: `_is_whole` said so
             shutil.rmtree(final)
         draft.rename(final)
-        _sync(self._root)
+        _sync(final.parent)
 
     def _is_whole(self, snapshot_id: str) -> bool:
         """Say whether this snapshot was published before and still has its content."""

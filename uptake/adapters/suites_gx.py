@@ -7,25 +7,40 @@ an exception into a pass: what could not be decided is a check of status `errore
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
+from uptake.adapters.check_results import Severity, checked, protects, shown, told
 from uptake.adapters.data_docs import finish
-from uptake.adapters.mart_checks import NAMES, Severity, check_marts, checked, told
+from uptake.adapters.gx_one_statement import ask
+from uptake.adapters.mart_checks import NAMES, check_marts
 from uptake.adapters.marts import MARTS
+from uptake.adapters.required_checks import FILE, read_required
 from uptake.errors import Refused
 from uptake.ports import Build, Check
 
 _SITE = "data_docs"
-_SAMPLES = 3  # values shown of those that broke a rule
-_HARMLESS = re.compile(r"[\w.:/-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Where a suite is, and what it is about."""
+
+    file: str
+    schema: str
+    relation: str
+
+
+SUITES = tuple(Suite(file=f"{mart}.json", schema="marts", relation=mart) for mart in MARTS)
 
 
 class GxSuites:
@@ -35,23 +50,39 @@ class GxSuites:
     which costs seconds the first time.
     """
 
-    #: A gate in which one of these checks did not even appear is no gate.
-    required_names = NAMES | {f"gate:suite:{mart}" for mart in MARTS}
+    #: What `run` itself always returns; a gate in which one of these did not even appear is no gate.
+    own_names = NAMES | {f"gate:suite:{suite.relation}" for suite in SUITES} | {"gate:required"}
+    protects = staticmethod(protects)
 
     def __init__(self, expectations_dir: Path, home: Path, *, docs: bool = False) -> None:
         self._expectations_dir = expectations_dir
         self._docs_dir = home.resolve() / _SITE
         self._docs = docs
         self._results: list[Any] = []
+        self._suites: dict[Path, tuple[bytes, Any, list[str]]] = {}  # file -> its text, the suite, the rules' names
         self._told: tuple[tuple[Check, ...], datetime] | None = None
 
-    def run(self, build: Build, *, history: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
-        """Run every suite; `history` = manifests of earlier snapshots of this source.
+    @property
+    def required_names(self) -> frozenset[str]:
+        """The names of the committed list, and ours; `gate:required` says when the list cannot be read."""
+        try:
+            return self.own_names | frozenset(read_required(self._expectations_dir / FILE))
+        except (OSError, ValueError):
+            return self.own_names
+
+    def run(
+        self, build: Build, *, history: Sequence[Mapping[str, Any]], now: datetime | None = None
+    ) -> tuple[Check, ...]:
+        """Run every suite; `history` = manifests of earlier snapshots of this source; `now` None = as_of.
 
         Never raises for a bad suite or a bad mart: that is a check with status `errored` or `missing`.
         """
         self._results = []
-        checks = (*check_marts(build, history), *self._suite_checks(build))
+        checks = (
+            *check_marts(build, history, now or build.as_of),
+            *self._suite_checks(build),
+            self._required_check(),
+        )
         self._told = checks, build.as_of
         if self._docs:
             try:
@@ -76,43 +107,57 @@ class GxSuites:
         draft.rename(self._docs_dir)
         return self._docs_dir / "index.html"
 
-    def _suite_checks(self, build: Build) -> Iterator[Check]:
-        """Validate each mart against its suite."""
+    def _required_check(self) -> Check:
+        """Say whether the list of what must have run can be read."""
         try:
-            with _gx_quiet(), _gx_warehouse(build.warehouse) as warehouse:
-                for mart in MARTS:
-                    yield from self._run_suite(mart, warehouse)
-        except Exception as error:
-            yield from (checked(f"gate:suite:{mart}", "errored", told(error)) for mart in MARTS)
+            count = len(read_required(self._expectations_dir / FILE))
+        except (OSError, ValueError) as error:
+            return checked("gate:required", "errored", told(error))
+        return checked("gate:required", "passed", f"{count} checks must have run")
 
-    def _run_suite(self, mart: str, warehouse: Any) -> list[Check]:
-        """Return a check for each expectation of one suite, and one that says whether all of it ran."""
-        whole = f"gate:suite:{mart}"
-        path = self._expectations_dir / f"{mart}.json"
+    def _suite_checks(self, build: Build) -> Iterator[Check]:
+        """Validate each relation against its suite."""
         try:
-            suite, rules = _read_suite(path, mart)
+            if not build.warehouse.is_file():
+                raise FileNotFoundError(f"warehouse {build.warehouse.name} does not exist")
+            with _gx_quiet(), duckdb.connect(str(build.warehouse), read_only=True) as warehouse:
+                for suite in SUITES:
+                    yield from self._run_suite(suite, warehouse, build.warehouse)
+        except Exception as error:
+            yield from (checked(f"gate:suite:{suite.relation}", "errored", told(error)) for suite in SUITES)
+
+    def _run_suite(self, place: Suite, warehouse: duckdb.DuckDBPyConnection, path: Path) -> list[Check]:
+        """Return a check for each expectation of one suite, and one that says whether all of it ran."""
+        whole = f"gate:suite:{place.relation}"
+        file = self._expectations_dir / place.file
+        try:
+            suite, rules = self._read(file, place.relation)
             expected = Counter(rules)
             repeated = [name for name, count in expected.items() if count > 1]
             if repeated:
-                raise ValueError(f"{path.name} holds {repeated[0]} twice; give each rule its own meta.rule")
-            asset = warehouse.add_table_asset(name=mart, table_name=mart, schema_name="marts")
-            batch = asset.add_batch_definition_whole_table("candidate").get_batch()
-            result = batch.validate(
-                suite, result_format={"result_format": "SUMMARY", "partial_unexpected_count": _SAMPLES}
-            )
-            checks = [_verdict(mart, one) for one in result.results]
+                raise ValueError(f"{file.name} holds {repeated[0]} twice; give each rule its own meta.rule")
+            results = _validate(suite, place, warehouse, path)
+            checks = [_verdict(place.relation, one, rows) for one, rows in results]
             found = Counter(check.name for check in checks)
             if found != expected:
                 lost = sorted((expected - found) | (found - expected))
                 raise ValueError(f"{len(checks)} results for {expected.total()} expectations; not matched: {lost[0]}")
-            self._results.append((suite, batch, _without_values(result)))
+            self._results.append((suite, _suite_result(suite, [one for one, _ in results])))
         except FileNotFoundError:
-            return [checked(whole, "missing", f"{path.name} does not exist; expected a suite for every mart")]
+            return [checked(whole, "missing", f"{file.name} does not exist; expected a suite for every mart")]
         except NoExpectations:
-            return [checked(whole, "missing", f"{path.name} holds no expectation; expected at least one")]
+            return [checked(whole, "missing", f"{file.name} holds no expectation; expected at least one")]
         except Exception as error:
             return [checked(whole, "errored", told(error))]
         return [checked(whole, "passed", f"{len(checks)} expectations ran"), *checks]
+
+    def _read(self, file: Path, relation: str) -> tuple[Any, list[str]]:
+        """Read a suite, again only when its text has changed: building it takes longer than running it."""
+        text = file.read_bytes()
+        known = self._suites.get(file)
+        if known is None or known[0] != text:
+            known = self._suites[file] = (text, *read_suite(file, relation))
+        return known[1], known[2]
 
 
 class NoExpectations(Exception):
@@ -157,8 +202,6 @@ def _gx_warehouse(path: Path) -> Iterator[Any]:
     """Open the warehouse as a GX data source, and let go of the file at the end."""
     import uptake.adapters.gx_duckdb  # registers the dialect; imported here because SQLAlchemy is not needed elsewhere
 
-    if not path.is_file():
-        raise FileNotFoundError(f"warehouse {path.name} does not exist")
     context = _context()
     url = uptake.adapters.gx_duckdb.address(path)
     source = context.data_sources.add_sql(name="warehouse", connection_string=url)
@@ -169,7 +212,46 @@ def _gx_warehouse(path: Path) -> Iterator[Any]:
         source.get_engine().dispose()
 
 
-def _read_suite(path: Path, mart: str) -> tuple[Any, list[str]]:
+def _validate(
+    suite: Any, place: Suite, warehouse: duckdb.DuckDBPyConnection, path: Path
+) -> list[tuple[Any, tuple[str, ...]]]:
+    """Return GX's result of every expectation, in the suite's order, with the ids of a few rows that broke it."""
+    results = ask(warehouse, place.schema, place.relation, suite.expectations)
+    if all(results):
+        return [one for one in results if one is not None]
+    import great_expectations as gx
+
+    left = [one for one, result in zip(suite.expectations, results, strict=True) if result is None]
+    by_gx = gx.ExpectationSuite(name=suite.name, expectations=[one.configuration.to_domain_obj() for one in left])
+    with _gx_warehouse(path) as source:
+        asset = source.add_table_asset(name=place.relation, table_name=place.relation, schema_name=place.schema)
+        batch = asset.add_batch_definition_whole_table("candidate").get_batch()
+        found = iter(batch.validate(by_gx, result_format={"result_format": "SUMMARY"}).results)
+        return [(next(found), ()) if result is None else result for result in results]
+
+
+def _suite_result(suite: Any, results: list[Any]) -> Any:
+    """Return what GX makes pages of."""
+    from great_expectations import __version__
+    from great_expectations.core import ExpectationSuiteValidationResult
+
+    passed = sum(one.success is True for one in results)
+    result = ExpectationSuiteValidationResult(
+        suite_name=suite.name,
+        success=passed == len(results),
+        results=results,
+        statistics={
+            "evaluated_expectations": len(results),
+            "successful_expectations": passed,
+            "unsuccessful_expectations": len(results) - passed,
+            "success_percent": 100 * passed / len(results),
+        },
+        meta={"great_expectations_version": __version__, "active_batch_definition": {"batch_identifiers": {}}},
+    )
+    return _without_values(result)
+
+
+def read_suite(path: Path, mart: str) -> tuple[Any, list[str]]:
     """Read one suite in GX's own format, and the names of its expectations as the file has them.
 
     GX leaves out, with a line in its log, an expectation that it cannot build: what it built is therefore compared
@@ -202,8 +284,8 @@ def _name(mart: str, kind: str, kwargs: Mapping[str, Any], meta: Mapping[str, An
     return ":".join(str(part) for part in ("gx", mart, kind, meta.get("rule") or kwargs.get("column")) if part)
 
 
-def _verdict(mart: str, one: Any) -> Check:
-    """Return one GX result as a check."""
+def _verdict(mart: str, one: Any, rows: tuple[str, ...]) -> Check:
+    """Return one GX result as a check; `rows` tell a few that broke it by their ids."""
     configuration = one.expectation_config
     severity: Severity = "critical" if _severity(configuration) == "critical" else "warning"
     name = _name(mart, configuration.type, configuration.kwargs, configuration.meta or {})
@@ -211,7 +293,7 @@ def _verdict(mart: str, one: Any) -> Check:
         return checked(name, "errored", told(error), severity)
     if one.success is True:
         return checked(name, "passed", "", severity)
-    return checked(name, "failed", _found(one.result, configuration), severity)
+    return checked(name, "failed", _found(one.result, configuration), severity, rows)
 
 
 def _severity(configuration: Any) -> str:
@@ -241,19 +323,12 @@ def _found(result: Mapping[str, Any], configuration: Any) -> str:
     wanted = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in bounds.items())
     if "unexpected_count" in result:
         found = f"{result['unexpected_count']} of {result['element_count']} rows"
-        if samples := [_shown(value) for value in result.get("partial_unexpected_list", ())]:
+        if samples := [shown(value) for value in result.get("partial_unexpected_list", ())]:
             found += f", like {', '.join(samples)}"
         return f"{found}; expected {wanted or 'none'}. {why}"
     if configuration.type == "unexpected_rows_expectation":
         return f"{result.get('observed_value')} rows; expected none. {why}"
-    return f"found {_shown(result.get('observed_value'))}; expected {wanted}. {why}"
-
-
-def _shown(value: Any) -> str:
-    """Return a value as it may be shown: numbers, dates and plain identifiers; never an address."""
-    if isinstance(value, list):
-        return ", ".join(_shown(item) for item in value)
-    return text if _HARMLESS.fullmatch(text := str(value)) else "(text not shown)"
+    return f"found {shown(result.get('observed_value'))}; expected {wanted}. {why}"
 
 
 def _without_values(result: Any) -> Any:
@@ -264,11 +339,11 @@ def _without_values(result: Any) -> Any:
         ]:
             del one.result[key]
         if "partial_unexpected_list" in one.result:
-            one.result["partial_unexpected_list"] = [_shown(value) for value in one.result["partial_unexpected_list"]]
+            one.result["partial_unexpected_list"] = [shown(value) for value in one.result["partial_unexpected_list"]]
     return result
 
 
-def _store(context: Any, results: Sequence[tuple[Any, Any, Any]], as_of: datetime) -> None:
+def _store(context: Any, results: Sequence[tuple[Any, Any]], as_of: datetime) -> None:
     """Put suites and results where GX's page builder looks for them."""
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.resource_identifiers import (
@@ -277,14 +352,14 @@ def _store(context: Any, results: Sequence[tuple[Any, Any, Any]], as_of: datetim
     )
 
     run_id = RunIdentifier(run_name="candidate", run_time=as_of)
-    for suite, batch, result in results:
+    for suite, result in results:
         context.suites.add_or_update(suite)
         suite_id = ExpectationSuiteIdentifier(name=suite.name)
         result.meta |= {"run_id": run_id, "validation_time": run_id.run_time}
         context.validation_results_store.store_validation_results(
             suite_validation_result=result,
             suite_validation_result_identifier=ValidationResultIdentifier(
-                batch_identifier=batch.id, expectation_suite_identifier=suite_id, run_id=run_id
+                batch_identifier=suite.name, expectation_suite_identifier=suite_id, run_id=run_id
             ),
             expectation_suite_identifier=suite_id,
         )

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from uptake.domain.playbooks import Release
 from uptake.errors import Held
-from uptake.operations.gate import gate
+from uptake.operations.gate import gate, override_of
 from uptake.ports import Entry, Journeys, Ledger, Plan, Playbooks, Snapshot, Snapshots
 
 
@@ -62,7 +62,10 @@ def plan(
         planned_at=now,
         count_accounts=len(entry.contacts["account_id"].unique()),
         count_contacts=entry.contacts.num_rows,
-        summary=_summary(release, snapshot, entry, forecast),
+        summary={
+            **_summary(release, snapshot, entry, forecast),
+            "gate": override_of(ledger.gates.of(snapshot.snapshot_id)),
+        },
     )
     ledger.releases.save_plan(planned)
     return PlanResult(plan=planned, release=release, entry=entry)

@@ -1,19 +1,24 @@
-"""Refresh: raw logs to candidate marts, through the gate, to a published snapshot. Fails closed."""
+"""Refresh: raw logs to candidate marts, through the gate, to a published snapshot. Fails closed.
+
+One gate row holds every check. What protects mail decides whether the snapshot is published; what protects reports is
+kept in the same row, and stops them alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from uptake.errors import SnapshotError, TransformError
-from uptake.ports import Build, Check, Clock, Ledger, Snapshots, Status, SuiteRunner, Transformer
+from uptake.operations.gate import SKEW, reason_of
+from uptake.ports import Build, Check, Clock, Ledger, Protects, Snapshots, Status, SuiteRunner, Transformer
 
-SKEW = timedelta(minutes=10)  # how far as_of may lie after now: clocks differ, days do not
 QUARANTINE_LIMIT = 0.05  # of all lines: more is a broken file and not a broken line
 FEW_LINES = 20  # of so few unreadable lines nobody can tell
+FRESHNESS = "dbt:source_freshness"  # of whichever source; by its own limits, beside the gate's
 COUNTS = ("lines", "events", "duplicates", "quarantined", "unattributed", "accounts", "users", "features")
 
 
@@ -33,10 +38,24 @@ class RefreshResult:
     snapshot_id: str | None  # None while held: nothing was published
     gate: Status
     reasons: tuple[str, ...]  # a line for each check that held: its name, what was found and expected
+    report_reasons: tuple[str, ...] = ()  # the same for checks that hold reports alone
+    held_snapshot_id: str | None = None  # what was kept instead, for a person to look at and perhaps to let pass
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def reports(self) -> Status:
+        """Say whether reports may be made of it."""
+        return "held" if self.report_reasons else "passed"
+
+    @property
+    def unsound(self) -> tuple[Check, ...]:
+        """The checks that did not pass, what holds first."""
+        return tuple(sorted((one for one in self.checks if not one.is_sound), key=lambda one: not one.blocks))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields as JSON takes them."""
-        return {**asdict(self), "unmapped_events": dict(self.unmapped_events), "reasons": list(self.reasons)}
+        """Return the fields of the command's contract, as JSON takes them; `status --json` has the whole gate row."""
+        fields = {name: getattr(self, name) for name in (*COUNTS, "snapshot_id", "gate")}
+        return {**fields, "unmapped_events": dict(self.unmapped_events), "reasons": list(self.reasons)}
 
 
 def refresh(
@@ -70,36 +89,49 @@ def refresh(
         )
         raise
     now = clock.now()
-    checks = [*build.checks, *_run_suites(suites, snapshots, build, source), *_own_checks(build, now)]
-    checks += _missing(checks, suites.required_names)
-    snapshot_id = None
-    if not _reasons(checks):
-        people = transformer.people(build)
-        try:
+    checks = [
+        *(replace(check, protects=suites.protects(check.name)) for check in build.checks),
+        *_run_suites(suites, snapshots, build, source, now),
+        *_own_checks(build, now),
+    ]
+    checks += _missing(checks, suites.required_names, suites)
+    snapshot_id = held_snapshot_id = None
+    try:
+        if _reasons(checks):
+            held_snapshot_id = snapshots.hold(build, checks, source=source, git_sha=git_sha, now=now)
+        else:
+            people = transformer.people(build)
             snapshot_id = snapshots.publish(build, checks, source=source, git_sha=git_sha, now=now).snapshot_id
-        except SnapshotError as error:
-            checks.append(_check("gate:publish", "errored", str(error)))
+            # Before the gate row: nobody may be mailed by yesterday's consent from today's snapshot.
+            ledger.people.load(people, now=now)
+    except SnapshotError as error:
+        checks.append(_check("gate:publish", "errored", str(error)))
     reasons = _reasons(checks)
-    if snapshot_id is not None:
-        # Before the gate row: nobody may be mailed by yesterday's consent from today's snapshot.
-        ledger.people.load(people, now=now)
     status: Status = "held" if reasons else "passed"
     ledger.gates.record(
-        snapshot_id=snapshot_id, status=status, checks=checks, reasons=reasons, as_of=build.as_of, now=now
+        snapshot_id=snapshot_id or held_snapshot_id,
+        status=status,
+        checks=checks,
+        reasons=reasons,
+        as_of=build.as_of,
+        now=now,
     )
     return RefreshResult(
         **{name: build.counts.get(name, 0) for name in COUNTS},
         unmapped_events=build.unmapped_events,
         snapshot_id=snapshot_id,
+        held_snapshot_id=held_snapshot_id,
         gate=status,
         reasons=tuple(reasons),
+        report_reasons=tuple(_reasons(checks, "reports")),
+        checks=tuple(checks),
     )
 
 
-def _run_suites(suites: SuiteRunner, snapshots: Snapshots, build: Build, source: str) -> Sequence[Check]:
+def _run_suites(suites: SuiteRunner, snapshots: Snapshots, build: Build, source: str, now: datetime) -> Sequence[Check]:
     """Run the suites against the history; whatever goes wrong is a check that did not pass."""
     try:
-        return suites.run(build, history=snapshots.history(source))
+        return suites.run(build, history=snapshots.history(source), now=now)
     except SnapshotError as error:
         return (_check("gate:history", "errored", str(error)),)
     except Exception as error:  # a gate that crashes holds; its message may hold data, its type does not
@@ -110,6 +142,8 @@ def _own_checks(build: Build, now: datetime) -> Iterable[Check]:
     """Check what only the whole refresh knows: the load's arithmetic, the moment, that dbt tested at all."""
     if not build.checks:
         yield _check("gate:dbt", "missing", "dbt reported no test; expected its tests and source freshness")
+    if not any(check.name.startswith(FRESHNESS) for check in build.checks):
+        yield _check(FRESHNESS, "missing", "nobody looked how old the newest event is; expected it of every source")
     absent = [name for name in COUNTS if name not in build.counts]
     if absent:
         yield _check("gate:lines", "missing", f"the load did not count {', '.join(absent)}")
@@ -126,15 +160,16 @@ def _own_checks(build: Build, now: datetime) -> Iterable[Check]:
     yield _check("gate:as_of", "passed" if past else "failed", moment)
 
 
-def _missing(checks: Sequence[Check], required: frozenset[str]) -> list[Check]:
+def _missing(checks: Sequence[Check], required: frozenset[str], suites: SuiteRunner) -> list[Check]:
     """Name the checks that should have run and did not even appear."""
-    absent = required - {check.name for check in checks}
-    return [_check(name, "missing", "did not run; expected it in every refresh") for name in sorted(absent)]
+    absent = sorted(required - {check.name for check in checks})
+    told = "did not run; expected it in every refresh"
+    return [replace(_check(name, "missing", told), protects=suites.protects(name)) for name in absent]
 
 
-def _reasons(checks: Sequence[Check]) -> list[str]:
-    """Return a line for each check that holds the snapshot."""
-    return [f"{check.name} {check.status}: {check.detail}".rstrip(": ") for check in checks if check.blocks]
+def _reasons(checks: Sequence[Check], protects: Protects = "mail") -> list[str]:
+    """Return a line for each check that holds what is protected."""
+    return [reason_of(check) for check in checks if check.blocks and check.protects == protects]
 
 
 def _check(name: str, status: Any, detail: str) -> Check:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uptake.errors import Refused
+from uptake.operations.gate import override_of, refuse_held_reports
 from uptake.operations.measure import drawn_holdouts
 from uptake.ports import Evidence, Ledger, Pages, Snapshot, Snapshots, ValueReport
 
@@ -36,10 +37,12 @@ def report(
 
     Raises:
         Refused: No snapshot is published, or it does not have the account.
+        Held: A check of value did not pass for it.
     """
     snapshot = snapshots.current()
     if snapshot is None:
         raise Refused("nothing to report: no snapshot is published; run `uptake refresh` first")
+    refuse_held_reports(ledger, snapshot)
     chosen = account_id or evidence.telling_account(snapshot)
     page = evidence.account(snapshot, chosen) if chosen else None
     if account_id and page is None:
@@ -89,7 +92,8 @@ def _gate(ledger: Ledger, snapshot: Snapshot) -> Mapping[str, Any]:
     rows = ledger.read("gate_of_snapshot", snapshot_id=snapshot.snapshot_id)
     if not rows:
         return {"status": "unknown", "count_checks": 0}
-    return {"status": rows[0]["status"], "count_checks": len(rows[0]["checks"])}
+    row = rows[0]
+    return {"status": row["status"], "count_checks": len(row["checks"]), "overridden": override_of(row)}
 
 
 def _file_name(account_id: str) -> str:

@@ -30,8 +30,10 @@ class SqlGates:
         reasons: Sequence[str],
         as_of: datetime | None,
         now: datetime,
+        overridden_by: str | None = None,
+        override_reason: str | None = None,
     ) -> int:
-        """Record one verdict; return its gate_id."""
+        """Record one verdict; return its gate_id. An override is a passed row that keeps what had failed."""
         row = {
             "snapshot_id": snapshot_id,
             "status": status,
@@ -39,6 +41,8 @@ class SqlGates:
             "reasons": json.dumps(list(reasons)),
             "as_of": as_of,
             "checked_at": now,
+            "overridden_by": overridden_by,
+            "override_reason": override_reason,
         }
         with self._store.write() as connection:
             query = sa.insert(snapshot_gates).values(**row).returning(snapshot_gates.c.gate_id)
@@ -46,18 +50,27 @@ class SqlGates:
         return gate_id
 
     def passed(self, snapshot_id: str) -> int | None:
-        """Return the gate_id of the newest row of this snapshot if it passed."""
+        """Return the gate_id of the newest row of this snapshot if it passed, or was let pass."""
         newest = self._newest(snapshot_gates.c.snapshot_id == snapshot_id)
         return int(newest["gate_id"]) if newest and newest["status"] == "passed" else None
 
     def latest(self) -> Mapping[str, Any] | None:
-        """Return the newest row: gate_id, snapshot_id, status, reasons, checked_at."""
+        """Return the newest row, of any snapshot, as `of` does but without its checks."""
         return self._newest(sa.true())
 
-    def _newest(self, condition: sa.ColumnElement[bool]) -> Mapping[str, Any] | None:
-        table = snapshot_gates
-        query = sa.select(table.c.gate_id, table.c.snapshot_id, table.c.status, table.c.reasons, table.c.checked_at)
-        query = query.where(condition).order_by(table.c.gate_id.desc()).limit(1)
+    def of(self, snapshot_id: str) -> Mapping[str, Any] | None:
+        """Return the newest row of a snapshot: gate_id, snapshot_id, status, reasons, checks (`Check`s), as_of,
+        checked_at, overridden_by, override_reason.
+        """
+        found = self._newest(snapshot_gates.c.snapshot_id == snapshot_id, snapshot_gates.c.checks)
+        if found is None:
+            return None
+        checks = (Check(**{**check, "rows": tuple(check.get("rows", ()))}) for check in json.loads(found["checks"]))
+        return {**found, "checks": tuple(checks)}
+
+    def _newest(self, condition: sa.ColumnElement[bool], *more: sa.ColumnElement[Any]) -> Mapping[str, Any] | None:
+        columns = [column for column in snapshot_gates.c if column.name != "checks"]
+        query = sa.select(*columns, *more).where(condition).order_by(snapshot_gates.c.gate_id.desc()).limit(1)
         with self._store.read() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else {**row._mapping, "reasons": json.loads(row.reasons)}

@@ -1,0 +1,50 @@
+"""What every check of the gate has in common: a name that says what it protects, and a detail fit to be shown."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from uptake.ports import Check, Protects
+
+Severity = Literal["critical", "warning"]
+Status = Literal["passed", "failed", "errored", "missing", "baseline"]
+
+#: Marts that say what was achieved, and that no decision to mail rests on.
+VALUE_MARTS = frozenset({"fct_outcomes"})
+_ADDRESS = re.compile(r"\S+@\S+")
+_HARMLESS = re.compile(r"[\w.:/-]{1,64}")
+
+
+def protects(name: str) -> Protects:
+    """Return what a check stands before, by its name.
+
+    What is wrong with a value mart blocks reports and never mail: `gx:<mart>:...`, `gate:rows:<mart>`, and tests of
+    dbt, which are named after the model they test. A value mart that cannot be published at all blocks everything.
+    """
+    tool, _, rest = name.partition(":")
+    if tool == "gate" and rest.startswith("columns:"):
+        return "mail"
+    parts = rest.split(":")
+    about_value = any(part == mart or part.startswith(f"{mart}_") for part in parts for mart in VALUE_MARTS)
+    return "reports" if about_value else "mail"
+
+
+def checked(
+    name: str, status: Status, detail: str, severity: Severity = "critical", rows: tuple[str, ...] = ()
+) -> Check:
+    """Return a check that was decided."""
+    return Check(name=name, status=status, severity=severity, detail=detail, protects=protects(name), rows=rows)
+
+
+def told(error: BaseException | str) -> str:
+    """Return what went wrong in one line, without an address in it."""
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    return _ADDRESS.sub("(address)", " ".join(text.split()))[:400] or "no message"
+
+
+def shown(value: object) -> str:
+    """Return a value as it may be shown: numbers, dates and plain identifiers; never an address."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(shown(item) for item in value)
+    return text if _HARMLESS.fullmatch(text := str(value)) else "(text not shown)"
