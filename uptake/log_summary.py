@@ -21,7 +21,7 @@ _WORDS = {
 
 
 def inspection_summary(found: Inspection) -> str:
-    """Say what lies in a raw folder, as Markdown; the lines for the catalogue are printed beside it, unwrapped."""
+    """Say what lies in a raw folder, as Markdown; what can be pasted is in `proposals`."""
     mapped = found.log.mapped
     parts = [_headline(found)]
     if mapped is not None and mapped.by == "guess":
@@ -39,10 +39,18 @@ def inspection_summary(found: Inspection) -> str:
     return "\n\n".join(parts)
 
 
-def proposal_heading(found: Inspection) -> str:
-    """Say what to do with the proposed lines of the catalogue; empty when there are none."""
-    if not found.proposed:
-        return ""
+def proposals(found: Inspection) -> str:
+    """Return what can be pasted, and where to; it must not be wrapped."""
+    parts = []
+    if found.mapping is not None:
+        path = f"{found.source}.yml"
+        parts += [f"A first mapping; save it as {path}, mend it, and `uptake refresh --source {path}`:", found.mapping]
+    if found.proposed:
+        parts += [_catalogue_heading(found), "\n".join(found.proposed) + "\n"]
+    return "\n".join(f"\n{part}" for part in parts)
+
+
+def _catalogue_heading(found: Inspection) -> str:
     rows = _count(len(found.proposed), "row")
     return (
         f"{rows} for dbt_project/seeds/feature_catalog.csv, for events that no feature claims yet.\n"

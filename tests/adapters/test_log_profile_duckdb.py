@@ -180,8 +180,8 @@ def test_fields_are_told_by_type_fill_length_and_shape(tmp_path: Path):
     write(tmp_path, "x.ndjson", *rows, {"key": " "})
     found = fields(profile(tmp_path))
     assert {name: item.kind for name, item in found.items()} == {
-        "key": Kind.TEXT, "n": Kind.INTEGER, "share": Kind.NUMBER, "ok": Kind.BOOLEAN, "o.deep": Kind.OBJECT,
-        "o.x": Kind.EMPTY,
+        "key": Kind.TEXT, "n": Kind.INTEGER, "share": Kind.NUMBER, "ok": Kind.BOOLEAN, "o->deep": Kind.OBJECT,
+        "o->x": Kind.EMPTY,
     }  # fmt: skip
     key = found["key"]
     assert (key.filled, key.rows, key.distinct, key.shortest, key.longest, key.shape) == (8, 9, 8, 5, 5, "A-999")

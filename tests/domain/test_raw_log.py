@@ -66,9 +66,9 @@ def test_nearly_all_values_say_the_kind():
 
 def test_what_could_name_a_person_is_personal():
     assert field("firstName").is_personal
-    assert field("actor.login").is_personal
+    assert field("actor->login").is_personal
     assert field("note", addresses=1).is_personal
-    assert field("ip.address").is_personal
+    assert field("ip->address").is_personal
     assert not field("plan").is_personal
 
 

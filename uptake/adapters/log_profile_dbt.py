@@ -12,7 +12,10 @@ import duckdb
 from ruamel.yaml import YAML
 
 from uptake.adapters.log_profile_duckdb import StagedEvents
+from uptake.adapters.source_mapping import SUFFIXES, read_mapping
 from uptake.errors import TransformError
+
+_MAPPED = "mapping"  # the folder that stages every mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,31 +31,53 @@ class DbtStagedEvents:
 
     @property
     def sources(self) -> list[str]:
-        """The names of the sources that the project can stage."""
+        """The names of the sources that the project can stage: folders of models, and mappings."""
         paths = (self.project / "models" / "staging").glob("*/stg_*__events.sql")
-        return sorted(path.parent.name for path in paths if path.name == f"stg_{path.parent.name}__events.sql")
+        folders = {path.parent.name for path in paths if path.name == f"stg_{path.parent.name}__events.sql"}
+        return sorted((folders - {_MAPPED}) | set(self._mappings))
 
-    def knows(self, source: str) -> bool:
-        """Say whether this is the name of a source, and not of a folder."""
-        return source in self.sources
+    def name_of(self, source: str) -> str | None:
+        """Return what the catalogue calls a source, or a mapping file; None when it is neither."""
+        if source.endswith(SUFFIXES):
+            return read_mapping(Path(source)).name
+        return source if source in self.sources else None
 
     def __call__(self, source: str, raw: Path) -> StagedEvents:
-        """Return the staged events of a source over a raw folder. Raises TransformError."""
-        model = f"stg_{source}__events"
-        query = "from {{ ref('" + model + "') }}"
-        with _environment(UPTAKE_SOURCE=source, UPTAKE_RAW=str(raw.resolve()), UPTAKE_WAREHOUSE=":memory:"):
-            compiled = self._compile(query)
-        declared = YAML(typ="safe").load(self._folder(source) / f"_{source}__sources.yml")
-        patterns = [
+        """Return the staged events of a source, or of a mapping file, over a raw folder. Raises TransformError."""
+        path = Path(source) if source.endswith(SUFFIXES) else self._mappings.get(source)
+        if path is not None:
+            mapping = read_mapping(path)
+            mapping.resolved(raw.resolve())  # what is wrong with it is said in one line, before dbt says it in many
+            model, chosen = f"stg_{_MAPPED}__events", str(mapping.path)
+            patterns = [pattern for one in mapping.mapping.inputs.values() for pattern in one.files]
+            patterns += mapping.mapping.lookup[1].files if mapping.mapping.lookup else ()
+        else:
+            model, chosen, patterns = f"stg_{source}__events", source, self._declared_patterns(source)
+        raw_folder = str(raw.resolve())
+        with _environment(
+            UPTAKE_SOURCE=chosen,
+            UPTAKE_RAW=raw_folder,
+            UPTAKE_WAREHOUSE=":memory:",
+            UPTAKE_HOME=str(self.home.resolve()),
+        ):
+            compiled = self._compile("from {{ ref('" + model + "') }}")
+        return StagedEvents(
+            name=model if path is None else path.name, sql=compiled, patterns=tuple(patterns), prepare=self._prepare
+        )
+
+    @property
+    def _mappings(self) -> dict[str, Path]:
+        return {path.stem: path for path in (self.project / "mappings").glob("*.yml")}
+
+    def _declared_patterns(self, source: str) -> list[str]:
+        folder = self.project / "models" / "staging" / source
+        declared = YAML(typ="safe").load(folder / f"_{source}__sources.yml")
+        return [
             pattern
             for described in declared["sources"]
             for table in described["tables"]
             for pattern in table.get("config", {}).get("meta", {}).get("files", [])
         ]
-        return StagedEvents(name=model, sql=compiled, patterns=tuple(patterns), prepare=_prepare)
-
-    def _folder(self, source: str) -> Path:
-        return self.project / "models" / "staging" / source
 
     def _compile(self, query: str) -> str:
         """Return what dbt makes of a query: mappings are ephemeral, so that it stands for itself."""
@@ -72,13 +97,14 @@ class DbtStagedEvents:
         compiled: str = outcome.result.results[0].node.compiled_code
         return compiled
 
+    def _prepare(self, session: duckdb.DuckDBPyConnection) -> None:
+        """Add the functions that staging uses. Nothing here needs the key ring: a profile makes no contact id."""
+        from uptake.adapters.dbt_plugin import file_version, line_numbers
+        from uptake.adapters.dbt_sources import RawFiles
 
-def _prepare(session: duckdb.DuckDBPyConnection) -> None:
-    """Add the functions that staging uses. Nothing here needs the key ring: a profile makes no contact id."""
-    from uptake.adapters.dbt_plugin import file_version, line_numbers
-
-    session.create_function("uptake_line_numbers", line_numbers, ["VARCHAR"], "BIGINT[]")
-    session.create_function("uptake_file_version", file_version, ["VARCHAR"], "VARCHAR", side_effects=True)
+        session.create_function("uptake_line_numbers", line_numbers, ["VARCHAR"], "BIGINT[]")
+        session.create_function("uptake_file_version", file_version, ["VARCHAR"], "VARCHAR", side_effects=True)
+        RawFiles(self.home).add_to(session)
 
 
 @contextmanager

@@ -117,6 +117,7 @@ class _Reading:
             looked_at=min(rows, LOOKED_AT),
             fields=fields,
             roles=guess_roles(fields),
+            delimiter=group.delimiter,
         )
 
     def _without_broken_files(self, group: FileGroup) -> FileGroup:

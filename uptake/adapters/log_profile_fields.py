@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from uptake.domain.raw_log import Kind, RawField, TimeFormat, plain
+from uptake.domain.raw_log import INTO, Kind, RawField, TimeFormat, plain
 
 #: Rows that the fields of a table are counted in; of more, a sample.
 LOOKED_AT = 100_000
@@ -118,7 +118,7 @@ def define_macros(session: duckdb.DuckDBPyConnection, now: datetime) -> None:
 
 
 def json_fields(session: duckdb.DuckDBPyConnection, table: str, column: str) -> dict[str, str]:
-    """Return name -> JSON path of the fields of the objects in one column, objects within objects by dotted names."""
+    """Return name -> JSON path of the fields of the objects in one column, objects within objects as in a mapping: a->b."""
     found = session.sql(f"select json_group_structure({column}) from {table}").fetchone()  # noqa: S608
     if found is None or found[0] is None:
         return {}
@@ -130,7 +130,7 @@ def json_fields(session: duckdb.DuckDBPyConnection, table: str, column: str) -> 
             for key, value in structure.items() if isinstance(structure, Mapping) else ():
                 name, below = f"{prefix}{key}", f"{path}.{json.dumps(key, ensure_ascii=False)}"
                 if isinstance(value, Mapping) and value and depth < _DEPTH:
-                    deeper.append((f"{name}.", below, value))
+                    deeper.append((f"{name}{INTO}", below, value))
                 elif len(names) < _MOST_FIELDS:
                     names[name] = below
         level = deeper
@@ -170,7 +170,7 @@ def _field(name: str, rows: int, figures: Sequence[Any]) -> RawField:
 
 def _are_times(name: str, formats: Mapping[TimeFormat, int], filled: int) -> bool:
     """Say whether numbers that could be unix times are; ids and amounts are as long."""
-    words = plain(name.rsplit(".", 1)[-1])
+    words = plain(name.rsplit(INTO, 1)[-1])
     if words.endswith(("id", "key", "number", "phone", "version")):
         return False
     enough = 0.5 if words.endswith(_TIME_WORDS) or words.startswith(_TIME_WORDS[:2]) else _MOST

@@ -46,6 +46,9 @@ class Role(StrEnum):
     EVENT_NAME = "event_name"
 
 
+#: Leads into an object: `actor->login`, as in a mapping.
+INTO = "->"
+
 #: Names that fields of these parts bear in logs we know, most telling first; compared without case and punctuation.
 ROLE_NAMES: Mapping[Role, tuple[str, ...]] = {
     Role.OCCURRED_AT: (
@@ -84,7 +87,7 @@ _MANY_NAMES = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class RawField:
-    """One column, or one path of a JSON object; figures are of the rows that were looked at."""
+    """One column, or one path into a JSON object; figures are of the rows that were looked at."""
 
     name: str
     rows: int
@@ -118,7 +121,7 @@ class RawField:
     @property
     def is_personal(self) -> bool:
         """Whether a person could be known by it: leave it out of a mapping, unless it is the address to mail to."""
-        return self.addresses > 0 or plain(self.name.rsplit(".", 1)[-1]) in _PERSONAL or plain(self.name) in _PERSONAL
+        return self.addresses > 0 or plain(self.name.rsplit(INTO, 1)[-1]) in _PERSONAL or plain(self.name) in _PERSONAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +147,7 @@ class RawTable:
     looked_at: int  # rows that the fields were counted in
     fields: tuple[RawField, ...]
     roles: Mapping[Role, str] = field(default_factory=dict)  # -> name of the field that plays it, as far as guessed
+    delimiter: str = ","  # of CSV
 
     @property
     def is_event_log(self) -> bool:
@@ -217,7 +221,7 @@ def guess_roles(fields: Sequence[RawField]) -> dict[Role, str]:
 
 
 def _rank(name: str, names: Sequence[str]) -> int | None:
-    """Return the place of a field's name among those looked for; `payload.id` is not the event's own `id`."""
+    """Return the place of a field's name among those looked for; `payload->id` is not the event's own `id`."""
     return names.index(plain(name)) if plain(name) in names else None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uptake.domain.catalogue import CatalogueRow, as_csv_line, proposed_rows
+from uptake.domain.mapping_draft import mapping_draft
 from uptake.domain.raw_log import EventVolume, RawLog
 from uptake.ports import LogProfiler
 
@@ -22,6 +23,7 @@ class Inspection:
     log: RawLog
     features: Mapping[str, tuple[str, ...]]  # event name -> keys of the features it counts for
     proposed: tuple[str, ...]  # lines for the feature catalogue, one per unmapped event or family of events
+    mapping: str | None  # a first mapping file, of a log that nobody mapped yet
     never_seen: tuple[str, ...]  # catalogued features of the source that no event of this log hits
 
     @property
@@ -44,6 +46,7 @@ class Inspection:
             ],
             "mapped": mapped and {key: value for key, value in asdict(mapped).items() if key != "volumes"},
             "events": [asdict(volume) | {"features": self.features[volume.name]} for volume in self.volumes],
+            "proposed_mapping": self.mapping,
             "proposed_catalogue_rows": self.proposed,
             "features_never_seen": self.never_seen,
             "oddities": [asdict(oddity) for oddity in self.log.oddities],
@@ -56,7 +59,7 @@ def inspect(
     *,
     raw: Path,
     source: str | None,
-    proposed_source: str,
+    name: str,
     catalogue: Mapping[str, Sequence[CatalogueRow]],
     columns: Sequence[str],
     now: datetime,
@@ -67,13 +70,12 @@ def inspect(
         profiler: Reads the files.
         raw: The folder, or one file.
         source: Whose mapping reads the events; None: nobody's yet, the fields' names are guessed from.
-        proposed_source: What a catalogue row says in its column `source` when there is no source.
+        name: What the catalogue calls the source, or would call it.
         catalogue: Source -> its features.
         columns: The header of the catalogue file, for lines that can be pasted into it.
         now: The moment later than which nothing can have happened.
     """
     log = profiler.profile(raw, source=source, now=now)
-    name = source or proposed_source
     known = catalogue.get(name, ())
     volumes = log.mapped.volumes if log.mapped else ()
     features = {volume.name: tuple(row.feature_key for row in known if row.claims(volume.name)) for volume in volumes}
@@ -85,6 +87,7 @@ def inspect(
         log=log,
         features=features,
         proposed=tuple(as_csv_line(row, source=name, columns=columns) for row in proposed_rows(unmapped, known=known)),
+        mapping=mapping_draft(log, name=name) if source is None else None,
         never_seen=tuple(row.feature_key for row in known if row.feature_key not in hit),
     )
 
