@@ -1,8 +1,10 @@
 """A mapping: one YAML file that says which columns of somebody's export are ours.
 
-`read_mapping` reads it strictly; `resolved` holds it against the files of a raw folder and returns what the macros of
-`dbt_project/macros/mapping.sql` put into models. Nothing in a mapping is ever SQL: a column becomes a JSON pointer,
-everything else a literal, and the macros quote both.
+`read_mapping` reads it strictly; `MappingFile.resolved` holds it against the files of a raw folder and returns what the
+macros of `dbt_project/macros/mapping.sql` put into models. Nothing in a mapping is ever SQL: a column becomes a JSON
+pointer, everything else a literal, and the macros quote both.
+
+`python -m uptake.adapters.source_mapping dbt_project/mappings` writes the JSON Schema that editors complete keys by.
 """
 
 from __future__ import annotations
@@ -10,327 +12,29 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
-from zoneinfo import available_timezones
+from typing import Any
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, field_validator, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+import duckdb
 
 from uptake.adapters.playbook_yaml import Document, Location, Problem, Unreadable, meant, read_source
-from uptake.adapters.raw_files import Reader
-from uptake.domain.playbooks import Duration, Key, Strict
+from uptake.adapters.source_mapping_model import (
+    Described,
+    Events,
+    Feature,
+    Input,
+    Moment,
+    SourceMapping,
+    Value,
+)
 from uptake.errors import TransformError
 
 SUFFIXES = (".yml", ".yaml")  # a source that ends like this is a mapping
 INTO = "->"  # leads into an object: `properties->plan`
 
 _SAMPLE_FILES, _SAMPLE_LINES = 20, 500  # what is looked at to find a column
-
-Name = Annotated[str, Field(min_length=1, max_length=500)]
-Literal_ = str | int | float | bool
-
-
-def _listed(given: object) -> object:
-    return (given,) if isinstance(given, str) else given
-
-
-Names = Annotated[tuple[Name, ...], BeforeValidator(_listed), Field(min_length=1)]
-
-
-def _pattern(given: str) -> str:
-    if given.startswith(("/", "~")) or ".." in given.split("/"):
-        raise ValueError(f"{given!r} leads out of the raw folder; expected a pattern below it, like *.csv")
-    return given
-
-
-Files = Annotated[tuple[Annotated[Name, BeforeValidator(_pattern)], ...], BeforeValidator(_listed), Field(min_length=1)]
-
-
-class Value(Strict):
-    """Where a value comes from. A plain text is a column; a list of columns is joined."""
-
-    column: Name | None = Field(default=None, description="A column; `a->b` leads into an object, or a text of JSON")
-    columns: Names | None = Field(default=None, description="Several columns, joined; what is empty is left out")
-    first_of: Names | None = Field(default=None, description="The first of these columns that is not empty")
-    value: Literal_ | None = Field(default=None, description="The same for every line")
-    join: str = Field(default=".", description="What stands between joined columns")
-    default: Literal_ | None = Field(default=None, description="Instead of nothing")
-    optional: bool = Field(default=False, description="Nobody minds when no file has the column")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, given: object) -> object:
-        if isinstance(given, str):
-            return {"column": given}
-        if isinstance(given, list):
-            return {"columns": given}
-        return given
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Value:
-        given = [name for name in ("column", "columns", "first_of", "value") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"found {' and '.join(given) or 'none of them'}; expected one of column, columns, first_of, value"
-            )
-        return self
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The columns it needs."""
-        return (self.column,) if self.column is not None else self.columns or self.first_of or ()
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Let editors know the short forms, too."""
-        whole = handler(schema)
-        short = {"type": "string", "description": "A column"}
-        return {"anyOf": [short, {"type": "array", "items": short, "description": "Columns, joined"}, whole]}
-
-
-def _zone(given: object) -> object:
-    if given not in available_timezones():
-        raise ValueError(f"unknown time zone {given!r}; expected a name like Europe/Berlin")
-    return given
-
-
-class Moment(Value):
-    """A time. Without more it is ISO 8601; without an offset it is UTC."""
-
-    unit: Literal["iso", "seconds", "milliseconds", "microseconds", "auto"] = Field(
-        default="iso", description="auto: numbers by their size, texts as ISO 8601"
-    )
-    format: Names | None = Field(default=None, description="Like %d-%m-%Y; of several the first that fits")
-    zone: Annotated[str, BeforeValidator(_zone)] | None = Field(
-        default=None, description="Of times that have no offset, like Europe/Berlin"
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Moment:
-        if self.format is not None and self.unit != "iso":
-            raise ValueError(f"found a format and the unit {self.unit}; expected one of them")
-        return self
-
-
-class Input(Strict):
-    """Files and how they are read."""
-
-    keys: ClassVar[tuple[str, ...]] = ()  # what one row is about
-
-    files: Files = Field(description="Patterns below the raw folder, like events/*.csv.gz")
-    reader: Reader = Field(default=Reader(), description="How files are written, where their names do not tell")
-
-    @property
-    def values(self) -> Mapping[str, Value]:
-        """The fields that are mapped."""
-        found = ((name, getattr(self, name)) for name in type(self).model_fields)
-        return {name: value for name, value in found if isinstance(value, Value)}
-
-
-class Described(Input):
-    """An input beside the events: several rows about one thing tell of it at several times."""
-
-    latest_by: Name | None = Field(default=None, description="Of several rows about one, the greatest here counts")
-    optional: bool = Field(default=False, description="No file is as good as an empty one")
-
-
-class Lookup(Described):
-    """A file that knows what events do not say."""
-
-    key: Name = Field(description="Its column that is compared")
-    gives: Name = Field(description="Its column that is taken over")
-
-
-class EventValue(Value):
-    """A value of an event, perhaps by way of another file."""
-
-    lookup: Lookup | None = Field(default=None, description="What was found here is looked up there")
-
-
-class Events(Input):
-    """Usage events."""
-
-    account_id: EventValue
-    event_name: EventValue
-    occurred_at: Moment
-    user_id: EventValue | None = Field(default=None, description="Without one, use is counted, but nobody's")
-    event_id: Value | None = Field(default=None, description="Lines with the same one are one event")
-    received_at: Moment | None = Field(default=None, description="Of lines with one id the last received counts")
-    quantity: Value | None = None
-    properties: Names | None = Field(default=None, description="Columns to keep; one alone may hold an object")
-
-
-class Accounts(Described):
-    """Accounts."""
-
-    keys = ("account_id",)
-    account_id: Value
-    plan: Value | None = None
-    created_at: Moment | None = None
-    arr: Value | None = None
-    currency: Value | None = None
-    seats: Value | None = None
-    region: Value | None = None
-    time_zone: Value | None = None
-    locale: Value | None = None
-    csm: Value | None = Field(default=None, description="An id, not a name")
-    renewal_on: Moment | None = None
-    churned_on: Moment | None = None
-    is_internal: Value | None = None
-
-
-class Contacts(Described):
-    """Users of accounts. Whoever has no address cannot be mailed."""
-
-    keys = ("account_id", "user_id")
-    account_id: Value
-    user_id: Value
-    address: Value | None = None
-    given_name: Value | None = None
-    full_name: Value | None = None
-    role: Value | None = None
-    time_zone: Value | None = None
-    locale: Value | None = None
-    created_at: Moment | None = None
-    consent_basis: Value | None = None
-    consent_at: Moment | None = None
-
-
-class Subscriptions(Described):
-    """What accounts pay for, and when."""
-
-    keys = ("subscription_id", "account_id")
-    subscription_id: Value
-    account_id: Value
-    plan: Value | None = None
-    seats: Value | None = None
-    arr: Value | None = None
-    started_on: Moment | None = None
-    ended_on: Moment | None = None
-
-
-class Tickets(Described):
-    """Support tickets."""
-
-    keys = ("ticket_id", "account_id")
-    ticket_id: Value
-    account_id: Value
-    user_id: Value | None = None
-    opened_at: Moment | None = None
-    closed_at: Moment | None = None
-    severity: Value | None = None
-    cause: Value | None = None
-    is_escalation: Value | None = None
-
-
-def _in_a_list(given: str) -> str:
-    if "|" in given:
-        raise ValueError(f"{given!r} holds a |, which parts patterns in the catalogue; write * for it")
-    return given
-
-
-Listed = Annotated[tuple[Annotated[Name, BeforeValidator(_in_a_list)], ...], BeforeValidator(_listed)]
-
-
-class Feature(Strict):
-    """What can be learned, as in the catalogue. A plain text or a list is its events."""
-
-    events: Annotated[Listed, Field(min_length=1)] = Field(description="Names that mean its use; * is any text")
-    name: str | None = Field(default=None, min_length=1, description="What people call it")
-    plans: Listed = Field(default=(), description="Plans that include it; none = all")
-    adopted_days: int = Field(default=3, ge=1, le=28, description="Days of use within 28 that make a habit")
-    weight: float = Field(default=1.0, ge=0)
-    minutes_saved_per_use: float | None = Field(default=None, ge=0)
-    guide_url: str | None = None
-    ladder_rank: int | None = Field(default=None, ge=1, description="Default: the place in this list")
-    prerequisite: Key | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, given: object) -> object:
-        return {"events": given} if isinstance(given, (str, list)) else given
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Let editors know the short forms, too."""
-        whole = handler(schema)
-        short = {"type": "string", "description": "A name of events"}
-        return {"anyOf": [short, {"type": "array", "items": short}, whole]}
-
-    def row(self, key: str, place: int) -> dict[str, Any]:
-        """Return it as a row of the catalogue."""
-        return {
-            "feature_key": key,
-            "name": self.name or key.replace("_", " ").replace("-", " ").capitalize(),
-            "event_patterns": "|".join(self.events),
-            "plans_entitled": "|".join(self.plans) or None,
-            "adopted_days": self.adopted_days,
-            "weight": self.weight,
-            "minutes_saved_per_use": self.minutes_saved_per_use,
-            "guide_url": self.guide_url,
-            "ladder_rank": self.ladder_rank or place,
-            "prerequisite": self.prerequisite,
-        }
-
-
-SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-
-
-class SourceMapping(Strict):
-    """A mapping file."""
-
-    name: SourceName = Field(description="The source's name: in snapshots, and in the feature catalogue")
-    as_of: Literal["now", "last_event"] = Field(default="now", description="last_event: for an archive")
-    fresh_within: Duration = Field(
-        default="7d", validate_default=True, description="The newest event may be older than as_of by this much"
-    )
-    sandbox_addresses: bool = Field(
-        default=False, description="Give every user an address that reaches nobody, to try playbooks with"
-    )
-    events: Events
-    accounts: Accounts | None = None
-    contacts: Contacts | None = None
-    subscriptions: Subscriptions | None = None
-    tickets: Tickets | None = None
-    features: dict[Key, Feature] | None = Field(
-        default=None, description="What can be learned; none: what the catalogue has, else each event's name"
-    )
-
-    @field_validator("features", mode="before")
-    @classmethod
-    def _each_event(cls, given: object) -> object:
-        if given == "each_event":
-            return None
-        if not isinstance(given, dict) or not given:
-            raise ValueError(f"found {given!r}; expected each_event, or features by their keys")
-        return given
-
-    @model_validator(mode="after")
-    def _one_lookup(self) -> SourceMapping:
-        lookups = [name for name, value in self.events.values.items() if getattr(value, "lookup", None)]
-        if len(lookups) > 1:
-            raise ValueError(f"found lookups in {' and '.join(lookups)}; expected at most one")
-        if self.sandbox_addresses and self.contacts is not None and self.contacts.address is not None:
-            raise ValueError("found sandbox_addresses and a column of addresses; expected one of them")
-        return self
-
-    @property
-    def inputs(self) -> Mapping[str, Input]:
-        """The inputs that are mapped, by their names in the contract."""
-        names = ("events", "accounts", "contacts", "subscriptions", "tickets")
-        return {name: found for name in names if (found := getattr(self, name)) is not None}
-
-    @cached_property
-    def lookup(self) -> tuple[str, Lookup] | None:
-        """The field of events that is looked up, and where."""
-        for name, value in self.events.values.items():
-            if isinstance(value, EventValue) and value.lookup is not None:
-                return name, value.lookup
-        return None
 
 
 class MappingFile:
@@ -351,6 +55,12 @@ class MappingFile:
         """The source's name."""
         return self.mapping.name
 
+    @property
+    def features(self) -> list[tuple[int, dict[str, Any]]]:
+        """The features it names, each as its line and a row of the catalogue."""
+        named = enumerate((self.mapping.features or {}).items(), start=1)
+        return [(self._document.line("features", key), feature.row(key, place)) for place, (key, feature) in named]
+
     def resolved(self, raw: Path) -> dict[str, Any]:
         """Return what the macros need, as JSON takes it. Raises TransformError when files or columns are missing."""
         problems = [*self._missing(raw)]
@@ -360,7 +70,7 @@ class MappingFile:
             "name": mapping.name,
             "as_of": mapping.as_of,
             "sandbox_addresses": mapping.sandbox_addresses,
-            "features": [feature.row(key, n) for n, (key, feature) in enumerate((mapping.features or {}).items(), 1)],
+            "features": [row for _, row in self.features],
             "inputs": {name: _input(one) for name, one in mapping.inputs.items()},
         }
         if mapping.lookup is not None:
@@ -425,15 +135,21 @@ def _refuse(problems: list[Problem]) -> None:
 
 def _odd_values(mapping: SourceMapping) -> Iterator[tuple[Any, ...]]:
     """Yield what a model of one key cannot know: message, location."""
-    inputs = dict(mapping.inputs)
-    for name, one in inputs.items():
+    for name, one in mapping.inputs.items():
         encoding = one.reader.csv.encoding
         try:
             codecs.lookup(encoding)
         except LookupError:
-            yield f"unknown encoding {encoding!r}; expected one that Python knows, like latin-1", name, "reader"
-    for key, feature in (mapping.features or {}).items():
-        known = mapping.features or {}
+            message = f"unknown encoding {encoding!r}; expected one that Python knows, like latin-1"
+            yield message, name, "reader", "csv", "encoding"
+        for key, value in one.values.items():
+            for form in value.format or () if isinstance(value, Moment) else ():
+                try:
+                    duckdb.execute("select try_strptime('', ?)", [form])
+                except duckdb.Error:
+                    yield f"{form!r} is no form of a time; expected one like %d-%m-%Y %H:%M", name, key, "format"
+    known: Mapping[str, Feature] = mapping.features or {}
+    for key, feature in known.items():
         if feature.prerequisite is not None and feature.prerequisite not in known:
             message = f"unknown feature `{feature.prerequisite}`{meant(feature.prerequisite, list(known))}"
             yield message, "features", key, "prerequisite"
@@ -510,7 +226,20 @@ def _input(one: Input, **more: Value) -> dict[str, Any]:
     return found
 
 
-def _text(literal: Literal_ | None) -> str | None:
+def _text(literal: str | int | float | bool | None) -> str | None:
     if literal is None or isinstance(literal, str):
         return literal
     return json.dumps(literal)
+
+
+# --- for editors --------------------------------------------------------------------------------------------
+
+
+def schema() -> str:
+    """Return the JSON Schema of mapping files."""
+    found = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | SourceMapping.model_json_schema()
+    return json.dumps(found, indent=2) + "\n"
+
+
+if __name__ == "__main__":  # pragma: no cover
+    (Path(sys.argv[1]) / "schema.json").write_text(schema(), encoding="utf-8")

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from uptake.adapters.key_ring import open_key_ring
+from uptake.adapters.playbook_yaml import meant
 from uptake.adapters.source_mapping import MappingFile, read_mapping
 from uptake.errors import TransformError
 from uptake.ports import Build, Check
@@ -30,7 +31,8 @@ _UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": tim
 
 #: dbt works with the process's environment and working directory, so only one invocation runs at a time.
 _ONE_AT_A_TIME = threading.Lock()
-#: (project, folder of the source) -> (state of the project's files, manifest): parsing costs seconds, and most processes build often.
+#: (project, folder of models/staging) -> (state of the project's files, manifest): parsing costs seconds, and most
+#: processes build often.
 _MANIFESTS: dict[tuple[Path, str], tuple[int, Manifest]] = {}
 
 
@@ -110,18 +112,16 @@ class DbtTransformer:
             if path.name == f"stg_{path.parent.name}__events.sql"
         } - {_MAPPED}
         shipped = {path.stem: path for path in (self.project / "mappings").glob("*.yml")}
-        if self.mapping is not None:
-            mapping = read_mapping(self.mapping)
-            if mapping.name in folders:
-                raise TransformError(f"{self.mapping}: the name {mapping.name!r} is that of a source in models/staging")
-            if mapping.name == source:
-                return mapping
+        if self.mapping is not None and (mapping := read_mapping(self.mapping)).name == source:
+            if source in folders:
+                raise TransformError(f"{self.mapping}: the name {source!r} is that of a source in models/staging")
+            return mapping
         if source in folders:
             return None
         if source in shipped:
             return read_mapping(shipped[source])
-        known = ", ".join(sorted(folders | set(shipped)))
-        raise TransformError(f"unknown source {source!r}; expected a mapping file (.yml) or one of {known}")
+        known = sorted(folders | set(shipped))
+        raise TransformError(f"unknown source {source!r}{meant(source, known)} (or name a mapping file, .yml)")
 
     @contextlib.contextmanager
     def _environment(self, *, source: str, raw: Path, as_of: str) -> Iterator[None]:
