@@ -26,13 +26,14 @@ from uptake.adapters.report_pages import HtmlPages
 from uptake.adapters.sendgrid import SendGridMailer, is_loopback
 from uptake.adapters.sendgrid_events import PublicKey, SendGridEvents, public_keys
 from uptake.adapters.snapshots_duckdb import DuckSnapshots
+from uptake.adapters.source_mapping import SUFFIXES, read_mapping
 from uptake.adapters.suites_gx import GxSuites
 from uptake.adapters.templates import compile_release
 from uptake.adapters.tokens import RecipientLinks, Tokens
 from uptake.adapters.transformer_dbt import DbtTransformer
 from uptake.domain.lift import Lift
 from uptake.domain.outcomes import PlaybookOutcome
-from uptake.errors import Refused, SettingsError, UsageError
+from uptake.errors import Refused, SettingsError, TransformError, UsageError
 from uptake.operations import approve as _approve
 from uptake.operations import check as _check
 from uptake.operations import explain as _explain
@@ -161,6 +162,7 @@ class Uptake:
                 for path in (
                     "seeds/feature_catalog.csv",
                     "macros/windows.sql",
+                    "models/staging/catalog/stg_catalog_rows.sql",
                     "models/staging/catalog/stg_features.sql",
                     "models/staging/catalog/stg_feature_patterns.sql",
                     "models/staging/catalog/stg_feature_plans.sql",
@@ -171,13 +173,35 @@ class Uptake:
                     "models/marts/adoption/contact_features.sql",
                     "models/marts/value/fct_outcomes.sql",
                 )
-            ),
+            )
+            + ((self.mapping,) if self.mapping is not None and self.mapping.is_file() else ()),
         )
+
+    @property
+    def mapping(self) -> Path | None:
+        """The mapping file that is the source, where it is one."""
+        source = self.settings.source
+        own = Path(source) if source.endswith(SUFFIXES) else None
+        shipped = self.settings.dbt_project_dir / "mappings" / f"{source}.yml"
+        return own or (shipped if shipped.is_file() else None)
+
+    @property
+    def source(self) -> str:
+        """The source's name: a mapping brings its own."""
+        try:
+            return self.settings.source if self.mapping is None else read_mapping(self.mapping).name
+        except TransformError:  # said by the refresh that reads it, so that the gate hears of it
+            return self.settings.source
 
     @cached_property
     def transformer(self) -> DbtTransformer:
         """The dbt project, ready to run."""
-        return DbtTransformer(project=self.settings.dbt_project_dir, home=self.home, ledger_export=self.ledger_export)
+        return DbtTransformer(
+            project=self.settings.dbt_project_dir,
+            home=self.home,
+            ledger_export=self.ledger_export,
+            mapping=self.mapping,
+        )
 
     @cached_property
     def suites(self) -> GxSuites:
@@ -287,7 +311,7 @@ class Uptake:
             self.suites,
             self.snapshots,
             self.ledger,
-            source=self.settings.source,
+            source=self.source,
             raw=self.settings.raw_dir,
             ledger_export=self.ledger_export,
             as_of=as_of,

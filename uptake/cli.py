@@ -100,7 +100,7 @@ def demo(
 
 @app.command()
 def refresh(
-    source: Annotated[str | None, typer.Option(help="Staging source: uptake, gharchive, ...")] = None,
+    source: Annotated[str | None, typer.Option(help="uptake, gharchive, ..., or a mapping file (.yml)")] = None,
     raw: Annotated[Path | None, typer.Option(help="Folder of raw logs")] = None,
     as_of: Annotated[datetime | None, typer.Option(help="The moment the marts describe (UTC)")] = None,
     as_json: AsJson = False,

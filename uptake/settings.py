@@ -16,7 +16,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="UPTAKE_", extra="ignore", populate_by_name=True)
 
     home: Path = Field(default=Path("var"), description="Every file Uptake writes is under here")
-    source: str = Field(default="uptake", description="Which staging source of dbt_project is active")
+    source: str = Field(default="uptake", description="A staging source of dbt_project, or a mapping file")
     raw: Path | None = Field(default=None, description="Folder of raw logs; default HOME/raw")
     ledger_url: str | None = Field(default=None, description="SQLAlchemy URL; default SQLite in HOME")
     playbooks_dir: Path = _ROOT / "playbooks"
