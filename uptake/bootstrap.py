@@ -28,7 +28,7 @@ from uptake.adapters.sendgrid_events import PublicKey, SendGridEvents, public_ke
 from uptake.adapters.snapshots_duckdb import DuckSnapshots
 from uptake.adapters.source_mapping import SUFFIXES, read_mapping
 from uptake.adapters.suites_gx import GxSuites
-from uptake.adapters.templates import compile_release
+from uptake.adapters.templates import compile_release, fill_words
 from uptake.adapters.tokens import RecipientLinks, Tokens
 from uptake.adapters.transformer_dbt import DbtTransformer
 from uptake.domain.lift import Lift
@@ -54,6 +54,7 @@ SANDBOX_START = datetime(2026, 3, 2, tzinfo=UTC)
 _SKEW = timedelta(hours=1)
 _SANDBOX_KEY = SecretStr("the-key-that-fakegrid-takes")
 
+from uptake.operations import tasks as _tasks
 
 @dataclass(frozen=True, kw_only=True)
 class TickReport:
@@ -458,6 +459,39 @@ class Uptake:
             snapshot_id=shown.snapshot.snapshot_id,
             address="",
             given_name=person.get("given_name"),
+    def reconcile(self) -> _reconcile.ReconcileResult:
+        """Ask the mail service's log about everything nobody knows the fate of, and open a lock that waits for it."""
+        return _reconcile.reconcile(
+            self.ledger,
+            self.mail_log,
+            SendGridEvents(self.keys.pseudonym),
+            clock=self.clock,
+            settle=self.log_lag,
+            include_held=True,
+        )
+
+    def trust_ledger(self, *, by: str, reason: str) -> bool:
+        """Open that lock without asking, by name and reason; tell whether there was one."""
+        return _reconcile.trust(self.ledger, by=_release.person(by), reason=reason, now=self.clock.now())
+
+    def held(self) -> list[Mapping[str, Any]]:
+        """Return what waits for evidence (unknown) or for a person (held)."""
+        return self.ledger.read("stuck_sends")
+
+    def release(self, send_ids: Sequence[str] | None, *, by: str, reason: str) -> int:
+        """Send messages of unknown fate again, by name and reason; None: every held one."""
+        return _release.release(self.ledger, send_ids, by=_release.person(by), reason=reason, now=self.clock.now())
+
+    def tasks(self) -> list[_tasks.Task]:
+        """Return every open task, the most urgent first."""
+        return _tasks.tasks(self.ledger, self.snapshots, self.merge_fields, fill_words, now=self.clock.now())
+
+    def close_task(self, task_id: int, *, outcome: _tasks.Outcome, reason: str, by: str) -> None:
+        """Close a task; its stage is over."""
+        _tasks.close_task(
+            self.ledger, task_id=task_id, outcome=outcome, reason=reason, by=by, now=self.clock.now()
+        )
+
             full_name=person.get("full_name"),
             locale=person.get("locale"),
         )

@@ -191,7 +191,8 @@ class Advance:
               reason all its contacts share); also for control arms. It may come with endings of its contacts.
     verdicts: enrollment_id, contact_id, stage_key, verdict, reason (NULL for send and task), detail (the winner as
               `playbook/stage/contact` for priority_lost, the next allowed moment for outside_window, what is paused,
-              why the gate is held, else ''), version_id (the version that counts), feature_key, due_at (aware)
+              why the gate is held, else ''), version_id (the version that counts), feature_key, due_at (aware), and
+              for a task owner (NULL: nobody is known) and facts (a JSON object, NULL: none asked for)
     """
 
     endings: pa.Table
@@ -385,6 +386,13 @@ class DeliveryEvents(Protocol):
         """Return the events of one body and how many could not be read. Never raises."""
 
 
+class Words(Protocol):
+    """Fills in what could be said at a task."""
+
+    def __call__(self, release: Release, stage_key: str, values: Mapping[str, Mapping[str, Any]]) -> str | None:
+        """Return plain text for one person's `MergeFields.values`; None when a value is missing."""
+
+
 # --- the ledger, one Protocol per concern ---------------------------------------------------------------
 
 
@@ -464,10 +472,13 @@ class Enrollments(Protocol):
                      (all of them, ended too)
         enrollment_contacts: enrollment_id, contact_id, feature_key, status (open ones only)
         stage_ends:  enrollment_id, contact_id, stage_key, ended_at (sends whose status is in `ENDED`, those withheld
-                     for a reason that means retry aside; passed-over verdicts, tasks), open enrollment contacts only
+                     for a reason that means retry aside; passed-over verdicts, closed tasks), open enrollment contacts only
         open_sends:  enrollment_id, contact_id, stage_key, status (planned .. held: the journey waits), also of contacts
                      who have left: what may have reached somebody counts against caps
-        touches:     contact_id, account_id, address_hash, accepted_at (mails taken in the last 90 days)
+        open_tasks:  enrollment_id, contact_id, stage_key, account_id, dedupe_key, due_at, decided_at: each open task once
+                     for every contact who waits for it, with a NULL contact when nobody does
+        touches:     contact_id, account_id, address_hash, accepted_at, is_mail (mails taken, and tasks closed by a
+                     person, in the last 90 days)
         people:      contact_id, account_id, address_hash, time_zone, locale, role, has_address, erased
         suppressions: address_hash, topic (NULL = every topic)
         consents:    address_hash, basis, expires_at (in force; `none` alone: the newest word is a refusal)
@@ -666,3 +677,14 @@ class Ledger(Protocol):
 
     def read(self, query: str, **params: object) -> list[Mapping[str, Any]]:
         """Run one of the named read queries (`adapters/ledger/queries.sql`), for status, explain and reports."""
+class Tasks(Protocol):
+    """What people are to do."""
+
+    def close(
+        self, task_id: int, *, outcome: Literal["done", "declined"], reason: str, by: str, now: datetime
+    ) -> None:
+        """Close an open task; the same words again change nothing. Raises Refused when it is not open."""
+
+
+    @property
+    def tasks(self) -> Tasks: ...

@@ -26,6 +26,7 @@ from uptake.domain.eligibility import (
     LeftOut,
     Reason,
     StageFacts,
+    TaskContender,
     Verdict,
     account_left_out,
     choice_order,
@@ -34,9 +35,20 @@ from uptake.domain.eligibility import (
     effect_of,
     enrollment_ending,
     settle,
+    settle_tasks,
     stage_verdict,
 )
-from uptake.domain.enrollments import BREATHER, controls_complete_at, cursor, due_at, places, stage_orders, stratum
+from uptake.domain.enrollments import (
+    BREATHER,
+    LATEST,
+    controls_complete_at,
+    cursor,
+    due_at,
+    places,
+    stage_orders,
+    stratum,
+    task_ended_at,
+)
 from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText, Workspace
 from uptake.domain.windows import next_allowed
 from uptake.ports import ControlState
@@ -84,13 +96,23 @@ ALPHA = release(
     stages={
         "why": {"email": "why.md"},
         "how": {"email": "how.md", "after": "3d", "when": "feature.adoption_state == 'never'"},
-        "call": {"task": "Offer help", "after": "2d", "when": "account.arr >= 20000 and enrollment.age_days >= 1"},
+        "call": {
+            "task": "Offer help",
+            "after": "2d",
+            "when": "account.arr >= 20000 and enrollment.age_days >= 1",
+            "dedupe": "help",
+            "facts": ["account.arr", "contact.role"],
+        },
     },
     re_entry={"after": "20d", "max": 2},
 )
 ALPHA_EDITED = release(
     exit_when="account.arr < 100",
-    stages={"new": {"email": "new.md"}, "why": {"email": "why.md"}, "call": {"task": "Offer help", "after": "1d"}},
+    stages={
+        "new": {"email": "new.md"},
+        "why": {"email": "why.md"},
+        "call": {"task": "Offer help", "after": "1d", "owner": "rep"},
+    },
 )
 BETA = release(
     "beta",
@@ -105,6 +127,7 @@ BETA = release(
     exit_when="contact.role == 'guest' or sends.days_since_last > 50",
     stages={
         "tip": {"email": "tip.md", "when": "contact.active_days_28 > 3"},
+        "ask": {"task": "Ask", "dedupe": "help"},
         "more": {"email": "more.md", "after": "1d"},
     },
     workspace={
@@ -198,7 +221,8 @@ def make_world(seed, *, count_accounts=60):
                     }
                 )
                 if r.random() < 0.2:
-                    world.ledger["touches"].append(key | {"address_hash": address, "accepted_at": r.choice(moments)})
+                    touch = {"address_hash": address, "accepted_at": r.choice(moments), "is_mail": r.random() < 0.8}
+                    world.ledger["touches"].append(key | touch)
         for version_id, rules in ((1, ALPHA), (2, BETA)):
             if r.random() < 0.6:
                 _enroll(world, r, moments, account_id, contacts, version_id, rules)
@@ -225,6 +249,7 @@ def _enroll(world, r, moments, account_id, contacts, version_id, rules):
     arm = arm_of(account_id, salt=rules.name, holdout=rules.playbook.holdout, global_control=0.05).value
     arm = arm if r.random() < 0.9 else r.choice(list(Arm)).value  # drawn when the share was another
     world.ledger["assignments"].append({"playbook": rules.name, "account_id": account_id, "arm": arm})
+    keys = {key: stage.dedupe_key(rules.name, key) for key, stage in rules.playbook.stages.items() if stage.task}
     for entry_no in range(1, r.randrange(1, 3) + 1):
         is_open = entry_no == 2 or r.random() < 0.8
         enrollment_id = len(world.ledger["enrollments"]) + 1
@@ -255,6 +280,15 @@ def _enroll(world, r, moments, account_id, contacts, version_id, rules):
                     world.ledger["open_sends"].append(
                         key | {"stage_key": order[0], "status": r.choice(["planned", "sending", "unknown", "held"])}
                     )
+        held = {task["dedupe_key"] for task in world.ledger["open_tasks"] if task["account_id"] == account_id}
+        if r.random() < 0.4 and (free := [key for key, dedupe in keys.items() if dedupe not in held]):
+            task = {"enrollment_id": enrollment_id, "stage_key": free[0], "account_id": account_id}
+            task |= {"dedupe_key": keys[free[0]], "due_at": r.choice(moments) + r.choice([-5, 0, 7]) * DAY}
+            waiting = [one for one in contacts if r.random() < 0.5] or [None]
+            decided_at = r.choice(moments)
+            world.ledger["open_tasks"] += [
+                task | {"contact_id": one, "decided_at": None if one is None else decided_at} for one in waiting
+            ]
         return
 
 
@@ -291,7 +325,11 @@ class Model:
         }
         if feature and row["feature.adoption_state"] is None:
             row["feature.adoption_state"] = "never"
-        touched = [touch["accepted_at"] for touch in self.world.ledger["touches"] if touch["contact_id"] == contact_id]
+        touched = [
+            touch["accepted_at"]
+            for touch in self.world.ledger["touches"]
+            if touch["contact_id"] == contact_id and touch["is_mail"]
+        ]
         row["sends.count_28d"] = sum(at > naive(self.now - 28 * DAY) for at in touched)
         row["sends.days_since_last"] = (naive(self.now) - max(touched)) // DAY if touched else None
         row["enrollment.entry_no"] = enrollment["entry_no"] if enrollment else None
@@ -445,6 +483,13 @@ class Model:
                     if (end["enrollment_id"], end["contact_id"]) == mine
                 }
                 waits = any((send["enrollment_id"], send["contact_id"]) == mine for send in ledger["open_sends"])
+                for task in ledger["open_tasks"]:
+                    if (task["enrollment_id"], task["contact_id"]) == mine:
+                        over = task_ended_at(task["decided_at"], due_at=task["due_at"], closed_at=None)
+                        if task["due_at"] + LATEST <= naive(self.now):
+                            ended[task["stage_key"]] = max(over, ended.get(task["stage_key"], over))
+                        else:
+                            waits = True
                 key = cursor(order, ended, known)
                 is_treated = enrollment["arm"] == Arm.TREATMENT
                 reasons.append(reason)
@@ -475,7 +520,7 @@ class Model:
         return endings, account_endings, self.verdicts(due, gate_held)
 
     def verdicts(self, due, gate_held):
-        controls, found, mails = self.world.controls, {}, []
+        controls, found, mails, tasks = self.world.controls, {}, [], []
         for enrollment, version_id, rules, contact_id, feature, key, due_moment, row in due:
             stage, account_id = rules.playbook.stages[key], enrollment["account_id"]
             window = rules.workspace.window
@@ -497,8 +542,13 @@ class Model:
             verdict, reason = stage_verdict(facts, self.now)
             number = enrollment["enrollment_id"]
             found[number, contact_id] = (key, verdict, reason, version_id, feature, due_moment)
+            place = list(rules.playbook.stages).index(key)
+            if verdict is Verdict.TASK:
+                dedupe_key = stage.dedupe_key(rules.name, key)
+                rank = (rules.playbook.priority, rules.name, place, number)
+                task = TaskContender(rank=rank, account_id=account_id, dedupe_key=dedupe_key, stage_key=key)
+                tasks.append(((number, contact_id), task))
             if verdict is Verdict.SEND:
-                place = list(rules.playbook.stages).index(key)
                 rank = (rules.playbook.priority, rules.name, place, contact_id, number)
                 mails.append(self.contender(rank, rules, contact_id, account_id))
         for mail, reason in zip(mails, settle(mails), strict=True):
@@ -506,6 +556,14 @@ class Model:
                 number, contact_id = mail.rank[4], mail.rank[3]
                 key, _, _, *rest = found[number, contact_id]
                 found[number, contact_id] = (key, effect_of(reason), reason, *rest)
+        held = {
+            (task["account_id"], task["dedupe_key"]): (task["enrollment_id"], task["stage_key"])
+            for task in self.world.ledger["open_tasks"]
+        }
+        for (mine, _), reason in zip(tasks, settle_tasks([task for _, task in tasks], held), strict=True):
+            if reason is not None:
+                key, _, _, *rest = found[mine]
+                found[mine] = (key, effect_of(reason), reason, *rest)
         return {(*key, *rest) for key, rest in found.items()}
 
     def contender(self, rank, rules, contact_id, account_id):
@@ -632,7 +690,7 @@ def _change(world, change, now):
     if change == "touch" and world.ledger["people"]:
         person = world.ledger["people"][0]
         touch = {key: person[key] for key in ("contact_id", "account_id", "address_hash")}
-        world.ledger["touches"].append(touch | {"accepted_at": naive(now)})
+        world.ledger["touches"].append(touch | {"accepted_at": naive(now), "is_mail": True})
     elif change == "consent" and world.ledger["consents"]:
         world.ledger["consents"][0]["basis"] = "none"
     elif change == "leave" and enrollments:
@@ -834,7 +892,7 @@ def test_an_audience_may_name_sends_and_the_account_feature(tmp_path):
     rules = release(audience={"where": where}, holdout="0%")
     world = small_world("acme", "rival")
     touch = {"contact_id": "rival-0", "account_id": "rival", "address_hash": "x", "accepted_at": naive(NOW - 3 * DAY)}
-    world.ledger["touches"].append(touch)
+    world.ledger["touches"].append(touch | {"is_mail": True})
     assert entrants(world, tmp_path, rules).contacts["account_id"].to_pylist() == ["acme"]
 
 

@@ -12,6 +12,7 @@ from uptake.domain.eligibility import (
     LeftOut,
     Reason,
     StageFacts,
+    TaskContender,
     Verdict,
     account_left_out,
     choice_order,
@@ -20,6 +21,7 @@ from uptake.domain.eligibility import (
     effect_of,
     enrollment_ending,
     settle,
+    settle_tasks,
     stage_verdict,
 )
 from uptake.domain.playbooks import Exclusions, ReEntry
@@ -33,7 +35,7 @@ NO_RULES = Exclusions(churned=False, internal=False, open_ticket=False, younger_
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_one_effect(reason):
     retry = {"outside_window", "capped_person", "capped_account", "priority_lost", "paused", "gate_held"}
-    pass_over = {"condition_false", "value_missing", "too_late"}
+    pass_over = {"condition_false", "value_missing", "too_late", "duplicate_task"}
     expected = Verdict.RETRY if reason in retry else Verdict.PASS_OVER if reason in pass_over else Verdict.END
     assert effect_of(reason) is expected
 
@@ -205,3 +207,21 @@ def test_caps_hold_and_the_order_of_rows_is_irrelevant(mails, random):
         )
     shuffled = random.sample(range(len(mails)), len(mails))
     assert settle([mails[i] for i in shuffled]) == [verdicts[i] for i in shuffled]
+
+
+def task(enrollment_id, *, priority=100, playbook="p", stage_key="call", account_id="acme", dedupe_key="help"):
+    rank = (priority, playbook, 0.0, enrollment_id)
+    return TaskContender(rank=rank, account_id=account_id, dedupe_key=dedupe_key, stage_key=stage_key)
+
+
+def test_an_account_has_one_task_of_a_kind_and_the_better_stage_opens_it():
+    duplicate = Reason.DUPLICATE_TASK
+    assert settle_tasks([task(1), task(2, priority=50)], {}) == [duplicate, None]
+    assert settle_tasks([task(1), task(1)], {}) == [None, None]  # two contacts at the same task
+    assert settle_tasks([task(1), task(1, stage_key="visit")], {}) == [None, duplicate]
+    assert settle_tasks([task(1), task(2, account_id="rival"), task(3, dedupe_key="other")], {}) == [None] * 3
+
+
+def test_a_task_that_is_open_already_keeps_its_place():
+    held = {("acme", "help"): (7, "call")}
+    assert settle_tasks([task(1), task(7)], held) == [Reason.DUPLICATE_TASK, None]

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uptake.domain.enrollments import controls_complete_at, cursor, due_at, places, stage_orders, stratum
+from uptake.domain.enrollments import (
+    controls_complete_at,
+    cursor,
+    due_at,
+    places,
+    stage_orders,
+    stratum,
+    task_ended_at,
+)
 from uptake.domain.playbooks import Playbook
 
 NOW = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
@@ -98,3 +106,11 @@ def test_stage_orders_are_of_one_playbook_the_newest_version_first():
 )
 def test_a_stratum_is_plan_and_size(plan, seats, expected):
     assert stratum(plan, seats) == expected
+
+
+def test_a_task_ends_when_it_is_closed_or_a_week_after_it_was_to_be_done():
+    day = timedelta(days=1)
+    due = NOW + 3 * day
+    assert task_ended_at(NOW, due_at=due, closed_at=NOW + day) == NOW + day
+    assert task_ended_at(NOW + 2 * day, due_at=due, closed_at=NOW + day) == NOW + 2 * day  # who came to it later
+    assert task_ended_at(NOW, due_at=due, closed_at=None) == NOW + 10 * day

@@ -132,6 +132,20 @@ def test_a_stage_is_an_email_or_a_task(stage: dict[str, str]) -> None:
         Stage.model_validate(stage)
 
 
+@pytest.mark.parametrize("key", ["owner", "within", "dedupe", "facts", "words"])
+def test_what_belongs_to_a_task_is_refused_on_an_email(key: str) -> None:
+    value = {"within": "3d", "facts": ["account.arr"], "words": "call.md"}.get(key, "rep")
+    assert Stage.model_validate({"task": "Call", key: value})
+    with pytest.raises(ValidationError, match=f"`{key}` belongs to a task, and this stage is an e-mail"):
+        Stage.model_validate({"email": "a.md", key: value})
+
+
+def test_a_task_has_a_week_and_is_the_only_one_of_its_stage_unless_it_says_otherwise() -> None:
+    plain, said = Stage(task="Call"), Stage.model_validate({"task": "Call", "within": "2d", "dedupe": "help"})
+    assert (plain.time_to_do, said.time_to_do) == (timedelta(days=7), timedelta(days=2))
+    assert (plain.dedupe_key("p", "call"), said.dedupe_key("p", "call")) == ("p/call", "help")
+
+
 @pytest.mark.parametrize("email", ["../a.md", "a/b.md", "a.txt", ".md/..", ""])
 def test_a_text_is_a_file_beside_the_playbook(email: str) -> None:
     with pytest.raises(ValidationError):

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from uptake.domain.eligibility import Reason
+from uptake.operations.tasks import close_task
 from uptake.operations.tick import KIND
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -68,6 +69,8 @@ def test_the_whole_journey_is_walked_once(town, now):
         town.publish(moment, snapshot_id=f"s{day}")
         town.tick(moment)
         town.send(moment)
+        for task in town.ledger.read("open_tasks"):
+            close_task(town.ledger, task_id=task["task_id"], outcome="done", reason="Done", by="Ada", now=moment)
     stages = Counter(town.rows("select contact_id, stage_key from sends"))
     treated = town.rows(
         "select contact_id from enrollment_contacts join enrollments using (enrollment_id) where arm = 'treatment'"

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from uptake.adapters.conditions_duckdb import Place, condition_names
 from uptake.adapters.mail_values import ValueMissing, link
-from uptake.adapters.playbook_texts import ALWAYS_KNOWN, check_fields, check_links, read_text
+from uptake.adapters.playbook_texts import ALWAYS_KNOWN, Text, check_fields, check_links, read_text
 from uptake.adapters.playbook_yaml import Document, Problem, Source, Unreadable, meant, read_source
-from uptake.adapters.templates import compile_release
+from uptake.adapters.templates import check_words, compile_release
 from uptake.domain.conditions import Comparison, ConditionError, Literal, Membership, Name, Node, parse
 from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText, Workspace
 from uptake.errors import PlaybookError
@@ -107,6 +107,11 @@ class _Reader:
             for key, stage in definition.stages.items()
             if stage.email is not None and (text := self._text(document, definition, key, stage.email)) is not None
         }
+        words = {
+            key: said
+            for key, stage in definition.stages.items()
+            if stage.words is not None and (said := self._words(document, definition, key, stage.words)) is not None
+        }
         if self.problems or workspace is None or layout is None:
             return None
         try:
@@ -115,6 +120,7 @@ class _Reader:
                 playbook=definition,
                 workspace=_followed(workspace, definition),
                 texts=texts,
+                words=words,
                 layout=layout.text,
             )
         except ValidationError:
@@ -173,6 +179,11 @@ class _Reader:
         for key, stage in playbook.stages.items():
             if stage.when is not None:
                 yield from _check_condition(document, stage.when, "when", "stages", key, "when")
+            known = condition_names("when")
+            for place, name in enumerate(stage.facts):
+                if name not in known:
+                    message = f"unknown column `{name}`{meant(name, list(known))}"
+                    yield document.problem(message, "stages", key, "facts", place)
 
     # --- features -----------------------------------------------------------------------------------
 
@@ -227,13 +238,32 @@ class _Reader:
 
     # --- texts --------------------------------------------------------------------------------------
 
-    def _text(self, document: Document, playbook: Playbook, key: str, email: str) -> StageText | None:
-        file = f"{self._name}/{email}"
-        if not (self._directory / file).is_file():
-            message = f"no text {email!r} in {self._directory.name}/{self._name}/"
-            self.problems.append(document.problem(message, "stages", key, "email"))
+    def _beside(self, document: Document, file: str, *location: str) -> Source | None:
+        """Read a text in the playbook's folder."""
+        if (self._directory / self._name / file).is_file():
+            return self._read(f"{self._name}/{file}")
+        message = f"no text {file!r} in {self._directory.name}/{self._name}/"
+        self.problems.append(document.problem(message, *location))
+        return None
+
+    def _words(self, document: Document, playbook: Playbook, key: str, file: str) -> str | None:
+        """Read what could be said at a task: a text without front matter."""
+        source = self._beside(document, file, "stages", key, "words")
+        if source is None:
             return None
-        source = self._read(file)
+        if not source.text.strip():
+            self.problems.append(source.problem(1, "the text is empty"))
+            return None
+        text = Text(StageText(subject="-", body=source.text), (source,))
+        self.problems += check_fields(text, self._known_fields(playbook))
+        try:
+            check_words(source.text)
+        except PlaybookError as error:
+            self.problems.append(document.problem(str(error), "stages", key, "words"))
+        return source.text
+
+    def _text(self, document: Document, playbook: Playbook, key: str, email: str) -> StageText | None:
+        source = self._beside(document, email, "stages", key, "email")
         try:
             text = read_text(source) if source is not None else None
         except Unreadable as error:

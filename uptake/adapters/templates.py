@@ -101,6 +101,20 @@ def compile_release(release: Release, stage_key: str) -> CompiledMail:
         raise PlaybookError(f"playbook {release.name}, stage {stage_key}: {error}") from error
 
 
+def fill_words(release: Release, stage_key: str, values: Fields) -> str | None:
+    """Return what could be said at a task, for one person; None when a value is missing. Implements `ports.Words`."""
+    fill = _filler(_environment(html=False, hosts=release.workspace.allowed_links), release.words[stage_key])
+    try:
+        return _BLANK_LINES.sub("\n\n", fill(values)).strip()
+    except ValueMissing:
+        return None
+
+
+def check_words(text: str) -> None:
+    """Check what a text of suggested words may hold. Raises PlaybookError."""
+    _filler(_environment(html=False, hosts=()), text)
+
+
 def fields_of(text: StageText) -> set[tuple[str, str]]:
     """Return the merge fields of a text as (root, column), for checking. Raises PlaybookError."""
     environment = _environment(html=False, hosts=())

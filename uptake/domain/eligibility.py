@@ -5,7 +5,7 @@ Every reason not to send has exactly one effect, so that nobody waits for ever a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -38,6 +38,7 @@ class Reason(StrEnum):
     CONDITION_FALSE = "condition_false"  #: the stage's `when` is not true
     VALUE_MISSING = "value_missing"  #: the stage's `when` is unknown, or a merge field has neither value nor default
     TOO_LATE = "too_late"  #: due more than seven days ago
+    DUPLICATE_TASK = "duplicate_task"  #: a task with the same dedupe key is open for this account
     # end
     GOAL_REACHED = "goal_reached"
     EXIT_CONDITION = "exit_condition"
@@ -62,7 +63,9 @@ _EFFECTS: dict[Reason, Verdict] = {
         ),
         Verdict.RETRY,
     ),
-    **dict.fromkeys((Reason.CONDITION_FALSE, Reason.VALUE_MISSING, Reason.TOO_LATE), Verdict.PASS_OVER),
+    **dict.fromkeys(
+        (Reason.CONDITION_FALSE, Reason.VALUE_MISSING, Reason.TOO_LATE, Reason.DUPLICATE_TASK), Verdict.PASS_OVER
+    ),
 }
 
 
@@ -288,3 +291,31 @@ def settle(contenders: Sequence[Contender]) -> list[Reason | None]:
         if in_account[mail.account_id] > mail.account_room:
             verdicts[place] = Reason.CAPPED_ACCOUNT
     return verdicts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskContender:
+    """A task that could be opened in this tick, at the turn of one contact."""
+
+    rank: tuple[int, str, float, int]  # priority, playbook, place of the stage, enrollment; lowest wins
+    account_id: str
+    dedupe_key: str
+    stage_key: str
+
+    @property
+    def task(self) -> tuple[int, str]:
+        """The one task that all contacts of an enrollment share at a stage."""
+        return self.rank[3], self.stage_key
+
+
+def settle_tasks(
+    contenders: Sequence[TaskContender], open_tasks: Mapping[tuple[str, str], tuple[int, str]]
+) -> list[Reason | None]:
+    """Return for each contender why its task is not opened, or None: an account has one of each dedupe key.
+
+    `open_tasks`: (account, dedupe key) -> the enrollment and stage whose task is open.
+    """
+    holds = dict(open_tasks)
+    for one in sorted(contenders, key=lambda one: one.rank):
+        holds.setdefault((one.account_id, one.dedupe_key), one.task)
+    return [None if holds[one.account_id, one.dedupe_key] == one.task else Reason.DUPLICATE_TASK for one in contenders]

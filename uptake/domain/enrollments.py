@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 
 from uptake.domain.playbooks import Playbook, Release
 
-#: A stage that is due for longer is passed over: late help is noise.
 #: Least time between two mails to one address. Ticks come hourly: one that is started twice changes nothing.
 BREATHER = timedelta(minutes=30)
-
+#: A stage that is due for longer is passed over: late help is noise.
 LATEST = timedelta(days=7)
 
 
@@ -59,6 +58,15 @@ def cursor(order: Sequence[str], ended: Collection[str], known: Mapping[str, flo
 def due_at(after: timedelta, *, enrolled_at: datetime, ended_at: Iterable[datetime] = ()) -> datetime:
     """Return when the stage at the cursor is due: `after` the end of the stage before, or after the entry."""
     return max(ended_at, default=enrolled_at) + after
+
+
+def task_ended_at(decided_at: datetime, *, due_at: datetime, closed_at: datetime | None) -> datetime:
+    """Return when the stage of a task ends for a contact: when the task is closed.
+
+    One that nobody closes holds the journey up until `LATEST` after it was to be done; it stays open for whoever does
+    it, until the enrollment ends.
+    """
+    return max(decided_at, closed_at or due_at + LATEST)
 
 
 def controls_complete_at(playbook: Playbook, enrolled_at: datetime) -> datetime:

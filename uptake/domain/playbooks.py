@@ -95,6 +95,7 @@ ClockTime = Annotated[
 ]
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Condition = Annotated[str, Field(min_length=1, max_length=4_000)]
+TextFile = Annotated[str, Field(pattern=r"^[\w.-]+\.md$")]
 OptOutReason = Annotated[str, Field(min_length=10, max_length=500, description="Why, for whoever asks later")]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
@@ -137,16 +138,39 @@ class ReEntry(Strict):
 class Stage(Strict):
     """One step: an e-mail to each contact, or a task for a person."""
 
-    email: str | None = Field(default=None, pattern=r"^[\w.-]+\.md$", description="Text in the same folder")
-    task: str | None = Field(default=None, min_length=1, description="What the account's owner should do")
+    email: TextFile | None = Field(default=None, description="Text in the same folder")
+    task: str | None = Field(default=None, min_length=1, max_length=200, description="What somebody should do")
     after: Duration = Field(default=timedelta(0), description="Counted from the end of the stage before")
     when: Condition | None = None
+    owner: str | None = Field(default=None, min_length=1, description="Who does the task; default: the account's CSM")
+    within: Duration | None = Field(default=None, description="How long the task may take; default 7d")
+    dedupe: Key | None = Field(
+        default=None, description="Of the tasks with this key an account has one open at a time, over all playbooks"
+    )
+    facts: tuple[str, ...] = Field(default=(), max_length=20, description="Columns the task shows, like account.arr")
+    words: TextFile | None = Field(default=None, description="Suggested words: a text in the same folder")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Stage:
         if (self.email is None) == (self.task is None):
             raise ValueError("a stage has either `email` or `task`")
+        if self.task is None and (of_task := [key for key in _OF_TASKS if getattr(self, key)]):
+            raise ValueError(f"`{of_task[0]}` belongs to a task, and this stage is an e-mail")
         return self
+
+    def dedupe_key(self, playbook: str, stage_key: str) -> str:
+        """Return what makes two open tasks of one account the same; of its own, a stage has one per account."""
+        return self.dedupe or f"{playbook}/{stage_key}"
+
+    @property
+    def time_to_do(self) -> timedelta:
+        """How long its task may take."""
+        return self.within or TIME_TO_DO
+
+
+_OF_TASKS = ("owner", "within", "dedupe", "facts", "words")
+#: How long a task may take that does not say.
+TIME_TO_DO = timedelta(days=7)
 
 
 class OptOut(Strict):
@@ -285,6 +309,7 @@ class Release(Strict):
     playbook: Playbook
     workspace: Workspace  # its exclusions as they hold for this playbook: without what it opts out of
     texts: dict[Key, StageText]  # by stage key, e-mail stages only
+    words: dict[Key, str] = {}  # by stage key: what to say at a task, Markdown with merge fields
     layout: str  # MJML
 
     @property

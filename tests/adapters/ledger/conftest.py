@@ -260,6 +260,8 @@ class World:
                 "version_id": self.version_id,
                 "feature_key": "dashboards",
                 "due_at": self.now.replace(tzinfo=None),
+                "owner": "csm-1",
+                "facts": '{"account.arr":5.0}',
             }
             for contact_id, stage_key, verdict, *reason in verdicts
         ]
@@ -336,6 +338,8 @@ VERDICTS = pa.schema(
         ("version_id", pa.int64()),
         ("feature_key", pa.string()),
         ("due_at", pa.timestamp("us")),
+        ("owner", pa.string()),
+        ("facts", pa.string()),
     ]
 )
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
+from uptake.adapters.ledger.schema import tasks
 from uptake.adapters.ledger.tick_tables import SCHEMAS
-from uptake.errors import Held, LedgerError
+from uptake.errors import Held, LedgerError, Refused
 
 ANN, BOB, CYD = ("ann", "a1"), ("bob", "a1"), ("cyd", "a2")
 
@@ -80,6 +82,67 @@ def test_a_task_is_opened_once_for_an_enrollment(world):
     assert world.record(("bob", "call", "task")) == {}
     (task,) = world.ledger.read("open_tasks")
     assert (task["title"], task["contact_id"], task["account_id"]) == ("Call", "ann", "a1")
+    assert (task["owner"], task["facts"]) == ("csm-1", {"account.arr": 5.0})
+    assert task["due_at"] == world.now + timedelta(days=7)
+
+
+def open_task(world, *contacts):
+    world.load(*contacts)
+    world.enter(*contacts)
+    world.record(*((contact_id, "call", "task") for contact_id, _ in contacts))
+    (task,) = world.ledger.read("open_tasks")
+    return task
+
+
+def test_an_open_task_is_waited_for_and_a_closed_one_ends_the_stage_of_all_who_came_to_it(world):
+    task = open_task(world, ANN, BOB)
+    assert task["full_name"] == "Ann"
+    tables = world.ledger.enrollments.tables(now=world.now)
+    assert tables["stage_ends"].num_rows == 0
+    waiting = tables["open_tasks"].to_pylist()
+    assert {row["contact_id"] for row in waiting} == {"ann", "bob"}
+    assert {row["dedupe_key"] for row in waiting} == {"dashboards/call"}
+    world.now += timedelta(hours=2)
+    close = {"outcome": "done", "reason": "They will try it", "by": "Ada", "now": world.now}
+    world.ledger.tasks.close(task["task_id"], **close)
+    world.ledger.tasks.close(task["task_id"], **close)  # said twice
+    tables = world.ledger.enrollments.tables(now=world.now)
+    ends = {(row["contact_id"], row["stage_key"], row["ended_at"]) for row in tables["stage_ends"].to_pylist()}
+    moment = world.now.replace(tzinfo=None)
+    assert ends == {("ann", "call", moment), ("bob", "call", moment)}
+    assert tables["open_tasks"].num_rows == 0
+    (touch,) = tables["touches"].to_pylist()
+    assert (touch["contact_id"], touch["account_id"], touch["accepted_at"]) == ("ann", "a1", moment)
+    assert touch["address_hash"] == world.ledger.people.address_hash_of("ann")
+    assert touch["is_mail"] is False
+
+
+def test_a_task_that_is_closed_stays_as_it_was_closed(world):
+    task_id = open_task(world, ANN)["task_id"]
+    close = {"reason": "No time", "by": "Ada", "now": world.now}
+    world.ledger.tasks.close(task_id, outcome="declined", **close)
+    with pytest.raises(Refused, match=f"task {task_id} is declined since .* by Ada"):
+        world.ledger.tasks.close(task_id, outcome="done", **close)
+    with pytest.raises(Refused, match="there is no task 999"):
+        world.ledger.tasks.close(999, outcome="done", **close)
+
+
+def test_a_task_is_withdrawn_when_its_enrollment_ends(world):
+    task = open_task(world, ANN)
+    world.record(ended=[(task["enrollment_id"], "goal_reached")])
+    assert world.ledger.read("open_tasks") == []
+    (row,) = world.ledger.read("task", task_id=task["task_id"])
+    assert (row["status"], row["close_reason"], row["closed_by"]) == ("withdrawn", "goal_reached", "uptake")
+    assert world.ledger.enrollments.tables(now=world.now)["touches"].num_rows == 0  # nobody was touched
+
+
+def test_an_account_never_has_two_open_tasks_of_one_kind(world):
+    open_task(world, ANN)
+    names = [column.name for column in tasks.c if column.name not in ("task_id", "stage_key")]
+    again = sa.select(*(tasks.c[name] for name in names), sa.literal(99), sa.literal("visit"))
+    insert = sa.insert(tasks).from_select([*names, "task_id", "stage_key"], again)
+    with pytest.raises(LedgerError, match=r"(?i)unique"), world.ledger._store.write() as connection:
+        connection.execute(insert)
 
 
 def test_an_ending_withholds_what_was_planned(world):

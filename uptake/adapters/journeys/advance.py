@@ -25,7 +25,7 @@ VERDICTS = pa.schema(
     {
         "enrollment_id": side.INT, "contact_id": side.TEXT, "stage_key": side.TEXT, "verdict": side.TEXT,
         "reason": side.TEXT, "detail": side.TEXT, "version_id": side.INT, "feature_key": side.TEXT,
-        "due_at": pa.timestamp("us", "UTC"),
+        "due_at": pa.timestamp("us", "UTC"), "owner": side.TEXT, "facts": side.TEXT,
     }
 )  # fmt: skip
 
@@ -36,6 +36,8 @@ _STAGES = pa.schema(
         "place": side.FLOAT,
         "is_task": side.BOOL,
         "after": pa.duration("us"),
+        "dedupe_key": side.TEXT,
+        "owner": side.TEXT,
     }
 )
 _PLACES = pa.schema({"version_id": side.INT, "stage_key": side.TEXT, "place": side.FLOAT})
@@ -107,6 +109,8 @@ moments as (
     from enrollments inner join rules using (version_id)
     where enrollments.ended_at is null
     union all
+    select due_at + (moment.now - moment.too_late_before) from open_tasks cross join moment
+    union all
     select expires_at from consents
 )
 
@@ -135,7 +139,22 @@ def _verdicts(
     connection.execute(verdicts.STAGES)
     contend = connection.execute("select count(*) from stage_verdicts where reason is null and not is_task").fetchall()
     connection.execute(verdicts.NOBODY_CONTENDS if contend == [(0,)] else verdicts.SETTLE)
+    connection.execute(verdicts.TASKS)
+    _lay_facts(connection, counting)
     return connection.execute(verdicts.VERDICTS).to_arrow_table().cast(VERDICTS)
+
+
+def _lay_facts(connection: duckdb.DuckDBPyConnection, counting: Mapping[int, tuple[int, Release]]) -> None:
+    """Build `task_facts`: what each task that is opened says of its contact, as JSON; one query a kind of stage."""
+    connection.execute("create temp table task_facts (enrollment_id bigint, contact_id varchar, facts varchar)")
+    for version_id, (_, release) in counting.items():
+        for key, stage in release.playbook.stages.items():
+            if stage.facts:
+                asked = pa.Table.from_pylist([{"v": version_id, "k": key}], schema=_QUESTION)
+                connection.register("question", asked)
+                only = "(base.version_id, base.stage_key) in (select (v, k) from question)"
+                found = facts.rows(connection, "tasks_opened", frozenset(stage.facts), only=only)
+                found.select("enrollment_id", "contact_id", facts.as_json(stage.facts)).insert_into("task_facts")
 
 
 def _judge(
@@ -198,6 +217,8 @@ def _register_stages(
                 "place": place,
                 "is_task": stage.task is not None,
                 "after": stage.after,
+                "dedupe_key": stage.dedupe_key(release.name, key),
+                "owner": stage.owner,
             }
             for place, (key, stage) in enumerate(release.playbook.stages.items())
         ]

@@ -66,15 +66,32 @@ staying as (
     where reason is null and arm = 'treatment'
 ),
 
+tasks_waited_for as (
+    select
+        open_tasks.*,
+        open_tasks.due_at + (moment.now - moment.too_late_before) as lapses_at,
+        lapses_at <= moment.now as is_lapsed
+    from open_tasks
+    cross join moment
+    where open_tasks.contact_id is not null
+),
+
+ends as (
+    select enrollment_id, contact_id, stage_key, ended_at from stage_ends
+    union all
+    select enrollment_id, contact_id, stage_key, greatest(decided_at, lapses_at) from tasks_waited_for
+    where is_lapsed
+),
+
 ended as (
     select
         staying.enrollment_id,
         staying.contact_id,
         max(places.place) as place,
-        max(stage_ends.ended_at) as ended_at
+        max(ends.ended_at) as ended_at
     from staying
-    inner join stage_ends using (enrollment_id, contact_id)
-    left join places on places.version_id = staying.version_id and places.stage_key = stage_ends.stage_key
+    inner join ends using (enrollment_id, contact_id)
+    left join places on places.version_id = staying.version_id and places.stage_key = ends.stage_key
     group by staying.enrollment_id, staying.contact_id
 ),
 
@@ -86,12 +103,16 @@ next_places as (
     group by staying.enrollment_id, staying.contact_id
 ),
 
-waiting as (select distinct enrollment_id, contact_id from open_sends)
+waiting as (
+    select enrollment_id, contact_id from open_sends
+    union
+    select enrollment_id, contact_id from tasks_waited_for where not is_lapsed
+)
 
 select
     staying.enrollment_id, staying.contact_id, staying.account_id, staying.address_hash, staying.feature_key,
     staying.version_id, staying.playbook, staying.entry_no, staying.age_days,
-    stages.stage_key, stages.place, stages.is_task,
+    stages.stage_key, stages.place, stages.is_task, stages.dedupe_key, stages.owner,
     coalesce(ended.ended_at, staying.enrolled_at) + stages.after as due_at,
     waiting.contact_id is not null as is_waiting
 from staying

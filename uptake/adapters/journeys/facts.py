@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import duckdb
 
-from uptake.adapters.conditions_duckdb import to_expression
+from uptake.adapters.conditions_duckdb import column, to_expression
 from uptake.adapters.marts import CONDITION_MARTS, MARTS
 from uptake.domain.conditions import Condition
 
@@ -61,6 +62,14 @@ def matching(
     columns = [duckdb.ColumnExpression(name) for name in connection.table(base).columns]
     holds = to_expression(condition, now).alias("holds")
     return rows(connection, base, condition.names, only=only).select(*columns, holds)
+
+
+def as_json(names: Sequence[str]) -> duckdb.Expression:
+    """Return these columns of `rows` as one JSON object, in their order."""
+    pairs = [(duckdb.ConstantExpression(name), column(name)) for name in names]
+    return duckdb.FunctionExpression("json_object", *(part for pair in pairs for part in pair)).cast(
+        duckdb.sqltypes.VARCHAR
+    )
 
 
 def _column(name: str) -> str:

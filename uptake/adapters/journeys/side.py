@@ -26,7 +26,15 @@ LEDGER: dict[str, pa.Schema] = {
     "enrollment_contacts": pa.schema({"enrollment_id": INT, "contact_id": TEXT, "feature_key": TEXT}),
     "stage_ends": pa.schema({"enrollment_id": INT, "contact_id": TEXT, "stage_key": TEXT, "ended_at": AT}),
     "open_sends": pa.schema({"enrollment_id": INT, "contact_id": TEXT, "stage_key": TEXT, "status": TEXT}),
-    "touches": pa.schema({"contact_id": TEXT, "account_id": TEXT, "address_hash": TEXT, "accepted_at": AT}),
+    "open_tasks": pa.schema(
+        {
+            "enrollment_id": INT, "contact_id": TEXT, "stage_key": TEXT, "account_id": TEXT, "dedupe_key": TEXT,
+            "due_at": AT, "decided_at": AT,
+        }
+    ),
+    "touches": pa.schema(
+        {"contact_id": TEXT, "account_id": TEXT, "address_hash": TEXT, "accepted_at": AT, "is_mail": BOOL}
+    ),
     "people": pa.schema(
         {
             "contact_id": TEXT, "account_id": TEXT, "address_hash": TEXT, "time_zone": TEXT, "has_address": BOOL,
@@ -73,6 +81,7 @@ select
     count(*) filter (where accepted_at > moment.now - interval 28 days) as count_28d,
     floor(epoch_us(moment.now - max(accepted_at)) / 86400000000)::bigint as days_since_last
 from touches, moment
+where is_mail
 group by contact_id, moment.now
 """
 

@@ -154,6 +154,34 @@ select
 from in_account
 """
 
+# The same as `uptake.domain.eligibility.settle_tasks`.
+TASKS = """
+create temp table tasks_opened as
+with
+held as (
+    select distinct account_id, dedupe_key, {'enrollment_id': enrollment_id, 'stage_key': stage_key} as task
+    from open_tasks
+),
+
+contenders as (
+    select
+        stages.*,
+        {'enrollment_id': stages.enrollment_id, 'stage_key': stages.stage_key} as task,
+        first_value({'enrollment_id': stages.enrollment_id, 'stage_key': stages.stage_key}) over (
+            partition by stages.account_id, stages.dedupe_key
+            order by stages.priority, stages.playbook, stages.place, stages.enrollment_id
+        ) as first_task
+    from stage_verdicts as stages
+    where stages.reason is null and stages.is_task
+)
+
+select
+    contenders.* exclude (task, first_task),
+    case when coalesce(held.task, contenders.first_task) <> contenders.task then 'duplicate_task' end as task_reason
+from contenders
+left join held using (account_id, dedupe_key)
+"""
+
 #: `settled` when no mail could leave.
 NOBODY_CONTENDS = "create temp table settled (enrollment_id bigint, contact_id varchar, reason varchar, winner varchar)"
 
@@ -162,10 +190,11 @@ with
 answers as (
     select
         stages.*,
-        coalesce(stages.reason, settled.reason) as final_reason,
+        coalesce(stages.reason, settled.reason, tasks.task_reason) as final_reason,
         settled.winner
     from stage_verdicts as stages
     left join settled using (enrollment_id, contact_id)
+    left join tasks_opened as tasks using (enrollment_id, contact_id)
 )
 
 select
@@ -180,8 +209,13 @@ select
     end as detail,
     answers.counts_as as version_id,
     answers.feature_key,
-    answers.due_at
+    answers.due_at,
+    case when answers.is_task and answers.final_reason is null then coalesce(answers.owner, account.csm) end as owner,
+    task_facts.facts
 from answers
+left join accounts_current as account on account.account_id = answers.account_id
+left join task_facts
+    on task_facts.enrollment_id = answers.enrollment_id and task_facts.contact_id = answers.contact_id
 left join effects on effects.reason = answers.final_reason
 order by answers.enrollment_id, answers.contact_id
 """

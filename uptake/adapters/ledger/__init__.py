@@ -16,6 +16,7 @@ from uptake.adapters.ledger.releases import SqlReleases
 from uptake.adapters.ledger.runs import SqlRuns
 from uptake.adapters.ledger.sends import SqlSends
 from uptake.adapters.ledger.store import Store
+from uptake.adapters.ledger.tasks import SqlTasks
 from uptake.ports import Keys
 
 __all__ = ["SqlLedger", "open_ledger"]
@@ -33,6 +34,7 @@ class SqlLedger:
         self.people = SqlPeople(store, keys)
         self.gates = SqlGates(store)
         self.runs = SqlRuns(store)
+        self.tasks = SqlTasks(store)
 
     def export(self, directory: Path) -> None:
         """Write the tables of the ledger export as Parquet, each replaced atomically, all from one moment."""

@@ -16,7 +16,7 @@ from uptake.adapters.ledger.schema import UtcTime
 from uptake.errors import LedgerError
 
 _HEADER = re.compile(r"^-- (\w+) --\n", re.MULTILINE)
-_JSON = frozenset({"summary", "reasons", "checks"})
+_JSON = frozenset({"summary", "reasons", "checks", "facts"})
 
 
 @cache

@@ -94,7 +94,17 @@ order by run_id desc
 limit :count
 
 -- open_tasks --
-select task_id, enrollment_id, stage_key, playbook, account_id, contact_id, feature_key, title, due_at, opened_at
+-- What somebody is to do, the most urgent first. The name is the contact's as it is known now, never stored with it.
+select
+    t.task_id, t.enrollment_id, t.stage_key, t.playbook, t.account_id, t.contact_id, t.version_id, t.feature_key,
+    t.title, t.owner, t.facts, t.due_at, t.opened_at, p.given_name, p.full_name, p.role, p.locale
+from tasks as t
+left join people as p on t.contact_id = p.contact_id
+where t.status = 'open'
+order by t.due_at, t.task_id
+
+-- task --
+select task_id, playbook, stage_key, account_id, contact_id, status, closed_by, close_reason, closed_at
 from tasks
 where status = 'open'
 order by due_at, task_id

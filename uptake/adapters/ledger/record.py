@@ -33,6 +33,7 @@ from uptake.domain.sends import SendStatus
 from uptake.errors import Held, LedgerError
 from uptake.ports import Advance, Keys, Run
 
+WITHDRAWN = "withdrawn"  # status of a task whose enrollment ended before anybody did it
 _PLANNED = pa.schema(
     [
         ("enrollment_id", pa.int64()),
@@ -83,7 +84,7 @@ class Recorder:
                         name, pa.array([value] * verdicts.num_rows, VERDICTS.field(name).type)
                     )
                 decide(connection, verdicts, run_id=run.run_id, now=now)
-                stages = _stages(verdicts, releases)
+                stages = _stages(verdicts, releases, now)
                 planning = {"snapshot_id": snapshot_id, "gate_id": gate_id, "run_id": run.run_id}
                 wanted = verdicts.filter(pc.equal(verdicts["verdict"], Verdict.SEND.value))
                 if wanted.num_rows:
@@ -172,8 +173,8 @@ def _check_gate(connection: sa.Connection, snapshot_id: str, gate_id: int | None
         raise Held(f"gate {gate_id} is no passed gate of snapshot {snapshot_id}; nothing was written")
 
 
-def _stages(verdicts: pa.Table, releases: Mapping[int, Release]) -> pa.Table:
-    """What each stage that is sent or opened needs from its release: version_id, stage_key, template_hash, title."""
+def _stages(verdicts: pa.Table, releases: Mapping[int, Release], now: datetime) -> pa.Table:
+    """What each stage that is sent or opened needs from its release: its template's hash, or what its task is."""
     acting = verdicts.filter(pc.is_in(verdicts["verdict"], pa.array([Verdict.SEND.value, Verdict.TASK.value])))
     pairs = acting.select(["version_id", "stage_key"]).group_by(["version_id", "stage_key"]).aggregate([])
     rows = []
@@ -182,13 +183,23 @@ def _stages(verdicts: pa.Table, releases: Mapping[int, Release]) -> pa.Table:
         release = releases.get(version_id)
         if release is None or stage_key not in release.playbook.stages:
             raise LedgerError(f"a verdict names stage {stage_key!r} of version {version_id}, which was not given")
-        title = release.playbook.stages[stage_key].task
-        rows.append({**pair, "title": title, "template_hash": None if title else release.template_hash(stage_key)})
+        stage = release.playbook.stages[stage_key]
+        rows.append(
+            {
+                **pair,
+                "title": stage.task,
+                "template_hash": None if stage.task else release.template_hash(stage_key),
+                "dedupe_key": stage.dedupe_key(release.name, stage_key),
+                "do_by": now + stage.time_to_do,
+            }
+        )
     kinds = [
         ("version_id", pa.int64()),
         ("stage_key", pa.string()),
         ("title", pa.string()),
         ("template_hash", pa.string()),
+        ("dedupe_key", pa.string()),
+        ("do_by", pa.timestamp("us", "UTC")),
     ]
     return pa.Table.from_pylist(rows, schema=pa.schema(kinds))
 
@@ -210,30 +221,43 @@ def _in_treatment(staged: sa.Table) -> sa.Join:
 def _open_tasks(
     connection: sa.Connection, wanted: pa.Table, stages: pa.Table, planning: Mapping[str, object], now: datetime
 ) -> int:
-    """Open one task per enrollment and stage, at the turn of its first contact."""
+    """Open one task per enrollment and stage, at the turn of the contact chosen first at entry."""
     staged, about = stage(connection, "wanted", wanted), stage(connection, "stages", stages)
     constants = {**planning, "status": OPEN, "opened_at": now}
-    key = (staged.c.enrollment_id, staged.c.stage_key)
-    rows = (
+    turns = (
         sa.select(
-            *key,
-            sa.func.min(enrollments.c.playbook),
-            sa.func.min(enrollments.c.account_id),
-            sa.func.min(staged.c.contact_id),
-            sa.func.min(staged.c.version_id),
-            sa.func.coalesce(sa.func.min(staged.c.feature_key), ""),
-            sa.func.min(staged.c.due_at),
-            sa.func.min(about.c.title),
-            *(sa.literal(value, tasks.c[name].type) for name, value in constants.items()),
+            staged.c.enrollment_id,
+            staged.c.stage_key,
+            enrollments.c.playbook,
+            enrollments.c.account_id,
+            staged.c.contact_id,
+            staged.c.version_id,
+            sa.func.coalesce(staged.c.feature_key, "").label("feature_key"),
+            staged.c.owner,
+            sa.func.coalesce(staged.c.facts, "{}").label("facts"),
+            about.c.title,
+            about.c.dedupe_key,
+            about.c.do_by.label("due_at"),
+            sa.func.row_number()
+            .over(
+                partition_by=(staged.c.enrollment_id, staged.c.stage_key),
+                order_by=(enrollment_contacts.c.contact_rank, staged.c.contact_id),
+            )
+            .label("turn"),
         )
         .select_from(_in_treatment(staged).join(about, _same_stage(staged, about)))
-        .where(sa.true())
-        .group_by(*key)
-        .order_by(*key)
+        .subquery()
     )
-    columns = ["enrollment_id", "stage_key", "playbook", "account_id", "contact_id", "version_id", "feature_key"]
-    columns += ["due_at", "title", *constants]
-    count = connection.execute(insert_new(connection, tasks).from_select(columns, rows)).rowcount
+    columns = [column.name for column in turns.c if column.name != "turn"]
+    rows = (
+        sa.select(
+            *(turns.c[name] for name in columns),
+            *(sa.literal(value, tasks.c[name].type) for name, value in constants.items()),
+        )
+        .where(turns.c.turn == 1)
+        .order_by(turns.c.enrollment_id, turns.c.stage_key)
+    )
+    count = connection.execute(insert_new(connection, tasks).from_select([*columns, *constants], rows)).rowcount
     unstage(connection, staged, about)
     return count
 
@@ -277,6 +301,9 @@ def _end_enrollments(connection: sa.Connection, endings: pa.Table, *, run_id: in
     contact = enrollment_contacts.c
     is_left = (contact.enrollment_id == staged.c.enrollment_id) & (contact.status == OPEN)
     connection.execute(sa.update(enrollment_contacts).where(is_left).values(**ended))
+    is_moot = (tasks.c.enrollment_id == staged.c.enrollment_id) & (tasks.c.status == OPEN)
+    withdrawn = {"status": WITHDRAWN, "closed_by": "uptake", "close_reason": staged.c.reason, "closed_at": now}
+    connection.execute(sa.update(tasks).where(is_moot).values(**withdrawn))
     same, waits = (table.c.enrollment_id == staged.c.enrollment_id for table in (sends, decisions))
     _withhold(connection, staged, same, waits, run_id=run_id, now=now)
     unstage(connection, staged)

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. A ledger with a larger number was written by newer code.
-HEAD = "0001"
+HEAD = "0002"
 #: Alembic's own table; named so that it never meets another program's in a shared database.
 VERSION_TABLE = "uptake_schema_version"
 #: `PRAGMA application_id` of our SQLite files: "UPTK".
@@ -320,13 +320,18 @@ tasks = sa.Table(
     _ref("run_id", "runs.run_id"),
     _text("feature_key"),
     _text("title"),
-    _text("status"),  # open, done, declined
-    _time("due_at"),
+    _text("owner", null=True),
+    _text("dedupe_key"),
+    _text("facts"),  # JSON: what the snapshot said of the contact's account when it was opened
+    _text("status"),  # open, done, declined; withdrawn: the enrollment ended first
+    _time("due_at"),  # when it is to be done
     _time("opened_at"),
     _text("closed_by", null=True),
     _text("close_reason", null=True),
     _time("closed_at", null=True),
     sa.UniqueConstraint("enrollment_id", "stage_key"),
+    sa.Index("uq_tasks_open", "account_id", "dedupe_key", unique=True, **_where("status = 'open'")),
+    sa.Index(None, "contact_id"),
 )
 
 # --- what the mail service tells ------------------------------------------------------------------------

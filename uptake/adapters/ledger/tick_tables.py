@@ -21,11 +21,14 @@ from uptake.adapters.ledger.schema import (
     people,
     sends,
     suppressions,
+    tasks,
 )
 from uptake.adapters.ledger.suppression import in_force
 from uptake.domain import sends as life
 from uptake.domain.eligibility import Verdict
 
+#: What a person may close a task as.
+CLOSED = frozenset({"done", "declined"})
 TOUCHES_KEPT = timedelta(days=90)
 
 
@@ -45,7 +48,15 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "enrollment_contacts": _schema("enrollment_id contact_id feature_key status", **_ID),
     "stage_ends": _schema("enrollment_id contact_id stage_key ended_at", ended_at=TIMESTAMP, **_ID),
     "open_sends": _schema("enrollment_id contact_id stage_key status", **_ID),
-    "touches": _schema("contact_id account_id address_hash accepted_at", accepted_at=TIMESTAMP),
+    "open_tasks": _schema(
+        "enrollment_id contact_id stage_key account_id dedupe_key due_at decided_at",
+        due_at=TIMESTAMP,
+        decided_at=TIMESTAMP,
+        **_ID,
+    ),
+    "touches": _schema(
+        "contact_id account_id address_hash accepted_at is_mail", accepted_at=TIMESTAMP, is_mail=pa.bool_()
+    ),
     "people": _schema(
         "contact_id account_id address_hash time_zone locale role has_address erased",
         has_address=pa.bool_(),
@@ -75,9 +86,8 @@ def _queries(now: datetime) -> dict[str, sa.Select[tuple[object, ...]]]:
         "open_sends": sa.select(sends.c.enrollment_id, sends.c.contact_id, sends.c.stage_key, sends.c.status).where(
             sends.c.status.in_(sorted(life.OPEN))
         ),
-        "touches": sa.select(sends.c.contact_id, sends.c.account_id, sends.c.address_hash, sends.c.accepted_at).where(
-            sends.c.accepted_at >= now - TOUCHES_KEPT, sends.c.status.in_(sorted(life.TAKEN))
-        ),
+        "open_tasks": _open_tasks(),
+        "touches": _touches(now - TOUCHES_KEPT),
         "people": sa.select(
             people.c.contact_id,
             people.c.account_id,
@@ -131,9 +141,68 @@ def _stage_ends() -> sa.Select[tuple[object, ...]]:
         .join(enrollment_contacts, _open_contact(decisions))
         .where(
             decisions.c.superseded_at.is_(None),
-            decisions.c.verdict.in_([Verdict.PASS_OVER.value, Verdict.TASK.value]),
+            decisions.c.verdict == Verdict.PASS_OVER.value,
             ~planned,
         )
     )
-    both = sa.union_all(by_send, by_verdict).subquery()
-    return sa.select(both)
+    # A task is everybody's of its enrollment; it ended for those who had come to it.
+    by_task = (
+        sa.select(
+            decisions.c.enrollment_id,
+            decisions.c.contact_id,
+            decisions.c.stage_key,
+            sa.case((tasks.c.closed_at > decisions.c.decided_at, tasks.c.closed_at), else_=decisions.c.decided_at),
+        )
+        .join(enrollment_contacts, _open_contact(decisions))
+        .join(tasks, _of_task())
+        .where(tasks.c.status != OPEN)
+    )
+    return sa.select(sa.union_all(by_send, by_verdict, by_task).subquery())
+
+
+def _of_task() -> sa.ColumnElement[bool]:
+    """The current decision of a contact to have the task done, beside that task."""
+    return (
+        (tasks.c.enrollment_id == decisions.c.enrollment_id)
+        & (tasks.c.stage_key == decisions.c.stage_key)
+        & decisions.c.superseded_at.is_(None)
+        & (decisions.c.verdict == Verdict.TASK.value)
+    )
+
+
+def _open_tasks() -> sa.Select[tuple[object, ...]]:
+    """Every open task, once for each contact that waits for it; without one also when none is left."""
+    waiting = sa.select(decisions).join(enrollment_contacts, _open_contact(decisions)).subquery().c
+    mine = (
+        (tasks.c.enrollment_id == waiting.enrollment_id)
+        & (tasks.c.stage_key == waiting.stage_key)
+        & waiting.superseded_at.is_(None)
+        & (waiting.verdict == Verdict.TASK.value)
+    )
+    return (
+        sa.select(
+            tasks.c.enrollment_id,
+            waiting.contact_id,
+            tasks.c.stage_key,
+            tasks.c.account_id,
+            tasks.c.dedupe_key,
+            tasks.c.due_at,
+            waiting.decided_at,
+        )
+        .select_from(tasks)
+        .outerjoin(waiting.contact_id.table, mine)
+        .where(tasks.c.status == OPEN)
+    )
+
+
+def _touches(since: datetime) -> sa.Select[tuple[object, ...]]:
+    """What reached somebody, or was to: mails that were taken, and tasks that a person closed."""
+    mails = sa.select(
+        sends.c.contact_id, sends.c.account_id, sends.c.address_hash, sends.c.accepted_at, sa.true()
+    ).where(sends.c.accepted_at >= since, sends.c.status.in_(sorted(life.TAKEN)))
+    closed = (
+        sa.select(tasks.c.contact_id, tasks.c.account_id, people.c.address_hash, tasks.c.closed_at, sa.false())
+        .outerjoin(people, people.c.contact_id == tasks.c.contact_id)
+        .where(tasks.c.closed_at >= since, tasks.c.status.in_(sorted(CLOSED)))
+    )
+    return sa.select(sa.union_all(mails, closed).subquery())
