@@ -1,11 +1,33 @@
 -- An account on a plan that no feature names is entitled to nothing, which is a typing error more often than true.
 {{ config(severity='warn') }}
 
-select accounts.account_id, accounts.plan
-from {{ ref('dim_accounts') }} as accounts
-left join (select distinct plan from {{ ref('stg_feature_plans') }}) as plans
-    on accounts.plan = plans.plan
-where
-    plans.plan is null
-    and accounts.plan <> 'default'
-    and exists (select 1 from {{ ref('stg_feature_plans') }})
+with
+accounts as (select * from {{ ref('dim_accounts') }}),
+
+plans as (
+
+    select distinct plan
+    from {{ ref('stg_feature_plans') }}
+
+),
+
+named as (select count(*) as count_plans from plans),
+
+final as (
+
+    select
+        accounts.account_id,
+        accounts.plan
+
+    from accounts
+    left join plans
+        on accounts.plan = plans.plan
+    cross join named
+    where
+        plans.plan is null
+        and accounts.plan <> 'default'
+        and named.count_plans > 0
+
+)
+
+select * from final

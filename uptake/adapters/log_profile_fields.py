@@ -118,7 +118,7 @@ def define_macros(session: duckdb.DuckDBPyConnection, now: datetime) -> None:
 
 
 def json_fields(session: duckdb.DuckDBPyConnection, table: str, column: str) -> dict[str, str]:
-    """Return name -> JSON path of the fields of the objects in one column, objects within objects as in a mapping: a->b."""
+    """Return name -> JSON path of the fields of the objects in one column; objects within objects are a->b."""
     found = session.sql(f"select json_group_structure({column}) from {table}").fetchone()  # noqa: S608
     if found is None or found[0] is None:
         return {}

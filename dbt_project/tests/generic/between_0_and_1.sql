@@ -2,8 +2,5 @@
     {#- Shares that are known lie between 0 and 1. -#}
     select *
     from {{ model }}
-    where
-        {%- for column in columns %}
-        not {{ column }} between 0 and 1{{ ' or' if not loop.last }}
-        {%- endfor %}
+    where {% for column in columns %}{{ 'or ' if not loop.first }}not {{ column }} between 0 and 1 {% endfor %}
 {% endtest %}
