@@ -58,8 +58,8 @@ check-project:
 	@cd dbt_project && ../$(BIN)/dbt --quiet parse --profiles-dir . --target-path target/parse
 	@$(BIN)/uptake check
 
-bench: $(VENV)/.done  ## performance, as ratios to a floor measured in the same run
-	@$(BIN)/python -m tests.bench
+bench: $(VENV)/.done  ## performance, as ratios to a floor measured in the same run (ARGS="build gate": some)
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 soak: $(VENV)/.done  ## the long reliability runs, resumable
 	@$(BIN)/python -m tests.soak
