@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -25,12 +25,14 @@ from uptake.adapters.playbook_files import PlaybookFiles
 from uptake.adapters.report_pages import HtmlPages
 from uptake.adapters.sendgrid import SendGridMailer, is_loopback
 from uptake.adapters.sendgrid_events import PublicKey, SendGridEvents, public_keys
+from uptake.adapters.sendgrid_logs import SendGridLogs
 from uptake.adapters.snapshots_duckdb import DuckSnapshots
 from uptake.adapters.source_mapping import SUFFIXES, read_mapping
 from uptake.adapters.suites_gx import GxSuites
 from uptake.adapters.templates import compile_release, fill_words
 from uptake.adapters.tokens import RecipientLinks, Tokens
 from uptake.adapters.transformer_dbt import DbtTransformer
+from uptake.adapters.witness_file import WitnessFile
 from uptake.domain.lift import Lift
 from uptake.domain.outcomes import PlaybookOutcome
 from uptake.errors import Refused, SettingsError, TransformError, UsageError
@@ -40,8 +42,10 @@ from uptake.operations import explain as _explain
 from uptake.operations import measure as _measure
 from uptake.operations import plan as _plan
 from uptake.operations import preview as _preview
+from uptake.operations import reconcile as _reconcile
 from uptake.operations import record_delivery as _record_delivery
 from uptake.operations import refresh as _refresh
+from uptake.operations import release as _release
 from uptake.operations import report as _report
 from uptake.operations import send as _send
 from uptake.operations import tick as _tick
@@ -52,6 +56,8 @@ from uptake.settings import Settings
 SANDBOX_START = datetime(2026, 3, 2, tzinfo=UTC)
 #: How far a tick's moment may lie from the clock when the mail service is not on this machine.
 _SKEW = timedelta(hours=1)
+#: A sandbox's clock leaps from tick to tick; hours without one are no sign of a restored ledger there.
+_SANDBOX_TICKS = timedelta(days=1)
 _SANDBOX_KEY = SecretStr("the-key-that-fakegrid-takes")
 
 from uptake.operations import tasks as _tasks
@@ -63,6 +69,7 @@ class TickReport:
     folded: _record_delivery.DeliveryResult
     decided: _tick.TickResult
     sent: _send.SendResult
+    reconciled: _reconcile.ReconcileResult | None = None  # where there was anything to ask the mail service's log
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -74,13 +81,17 @@ class TickReport:
             "accepted": self.sent.accepted,
             "unknown": self.sent.unknown,
             "failed": self.sent.failed,
+            **({} if self.reconciled is None else {"found": self.reconciled.found, "held": self.reconciled.held}),
         }
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why something did not happen."""
+        stuck = (f"{self.folded.stuck} webhook bodies cannot be folded: `uptake status`",) if self.folded.stuck else ()
+        reconciled = self.reconciled
+        unasked = (reconciled.trouble,) if reconciled is not None and reconciled.trouble is not None else ()
         stopped = () if self.sent.stopped is None else (f"sending stopped: {self.sent.stopped}",)
-        return (*self.decided.reasons, *stopped)
+        return (*stuck, *unasked, *self.decided.reasons, *stopped)
 
     @property
     def stopped(self) -> str | None:
@@ -119,6 +130,7 @@ class Status:
     held: list[Mapping[str, Any]]  # sends whose fate nobody knows
     approvals: list[Mapping[str, Any]]
     controls: list[Mapping[str, Any]]
+    alarms: list[str] = field(default_factory=list)  # what somebody has to look at now
 
 
 class Uptake:
@@ -240,6 +252,26 @@ class Uptake:
         return SendGridMailer(url, key, clock=self.clock)
 
     @cached_property
+    def mail_log(self) -> SendGridLogs:
+        """SendGrid's log of what it took."""
+        if self.settings.sandbox:
+            key = self.sandbox_key
+        else:
+            own = self.settings.sendgrid_read_key or self.settings.sendgrid_api_key
+            key = own.get_secret_value() if own else ""
+        return SendGridLogs(self.settings.sendgrid_base_url, key, pseudonym_key=self.keys.pseudonym)
+
+    @property
+    def log_lag(self) -> timedelta:
+        """How long the mail service's log may lag behind; fakegrid's does not."""
+        return timedelta(0) if self.settings.sandbox else _reconcile.SETTLE
+
+    @cached_property
+    def witness(self) -> WitnessFile:
+        """What was sent last, outside the ledger."""
+        return WitnessFile(self.home)
+
+    @cached_property
     def evidence(self) -> DuckEvidence:
         """What snapshots prove."""
         return DuckEvidence()
@@ -354,6 +386,12 @@ class Uptake:
                 )
         mailer = self.mailer  # a missing key is said before anything is decided
         folded = self.record_delivery()
+        _reconcile.guard(self.ledger, self.witness, now=clock.now(), interval=self.settings.tick_interval)
+        reconciled = None
+        if self.ledger.releases.controls().forgotten is not None or self.ledger.read("unresolved_sends"):
+            reconciled = _reconcile.reconcile(
+                self.ledger, self.mail_log, SendGridEvents(self.keys.pseudonym), clock=clock, settle=self.log_lag
+            )
         decided = _tick.tick(
             self.journeys,
             self.snapshots,
@@ -370,12 +408,36 @@ class Uptake:
             self.snapshots,
             clock=clock,
             owner=self.owner,
+            witness=self.witness,
         )
-        return TickReport(folded=folded, decided=decided, sent=sent)
+        return TickReport(folded=folded, decided=decided, sent=sent, reconciled=reconciled)
 
     def record_delivery(self) -> _record_delivery.DeliveryResult:
         """Fold the webhook bodies that are stored."""
         return _record_delivery.record_delivery(self.ledger, SendGridEvents(self.keys.pseudonym), clock=self.clock)
+
+    def reconcile(self) -> _reconcile.ReconcileResult:
+        """Ask the mail service's log about everything nobody knows the fate of, and open a lock that waits for it."""
+        return _reconcile.reconcile(
+            self.ledger,
+            self.mail_log,
+            SendGridEvents(self.keys.pseudonym),
+            clock=self.clock,
+            settle=self.log_lag,
+            include_held=True,
+        )
+
+    def trust_ledger(self, *, by: str, reason: str) -> bool:
+        """Open that lock without asking, by name and reason; tell whether there was one."""
+        return _reconcile.trust(self.ledger, by=_release.person(by), reason=reason, now=self.clock.now())
+
+    def held(self) -> list[Mapping[str, Any]]:
+        """Return what waits for evidence (unknown) or for a person (held)."""
+        return self.ledger.read("stuck_sends")
+
+    def release(self, send_ids: Sequence[str] | None, *, by: str, reason: str) -> int:
+        """Send messages of unknown fate again, by name and reason; None: every held one."""
+        return _release.release(self.ledger, send_ids, by=_release.person(by), reason=reason, now=self.clock.now())
 
     def measure(self) -> list[PlaybookOutcome]:
         """Return every playbook's outcome as of the current snapshot."""
@@ -406,17 +468,36 @@ class Uptake:
     def control(
         self, action: Literal["pause", "resume", "stop"], playbook: str | None, *, reason: str, by: str
     ) -> None:
-        """Pause, resume or stop one playbook, or everything. Resuming everything unlocks sending, too."""
-        now = self.clock.now()
+        """Pause, resume or stop one playbook, or everything. A lock of sending stays: `resume_sending` opens it."""
+        now, by = self.clock.now(), _release.person(by)
         releases = self.ledger.releases
         if playbook is None:
             releases.control("all", "*", action, reason=reason, by=by, now=now)
-            if action == "resume":
-                releases.control("sending", "*", "resume", reason=reason, by=by, now=now)
             return
         if playbook not in self.playbooks.names() and releases.latest_plan(playbook) is None:
             raise UsageError(f"no playbook {playbook!r}; expected one of {', '.join(self.playbooks.names())}")
         releases.control("playbook", playbook, action, reason=reason, by=by, now=now)
+
+    def resume_sending(self, *, reason: str, by: str) -> None:
+        """Open the lock that a refused key, credits or sender put on sending, and end a rate limit."""
+        by = _release.person(by)
+        self.ledger.releases.control("sending", "*", "resume", reason=reason, by=by, now=self.clock.now())
+
+    def alarms(self) -> list[str]:
+        """Return what somebody has to look at now, one sentence each."""
+        found = []
+        if (locked := self.ledger.releases.controls().sending_locked) is not None:
+            found.append(f"sending is locked: {locked}")
+        unfolded = self.ledger.read("unfolded_batches")[0]
+        if unfolded["count_batches"] and self.clock.now() - unfolded["received_at"] > 2 * self.settings.tick_interval:
+            found.append(
+                f"{unfolded['count_batches']} webhook bodies are not folded, the first is batch "
+                f"{unfolded['first_batch_id']} of {unfolded['received_at']:%Y-%m-%d %H:%M} UTC: what they tell is "
+                "unknown to every decision"
+            )
+        if held := sum(row["status"] == "held" for row in self.held()):
+            found.append(f"{held} messages are held: `uptake held` lists them, `uptake release` sends them again")
+        return found
 
     def status(self) -> Status:
         """Return how everything stands."""
@@ -428,6 +509,7 @@ class Uptake:
             held=read("stuck_sends"),
             approvals=read("approvals"),
             controls=read("controls")[:20],
+            alarms=self.alarms(),
         )
 
     def preview(self, name: str, *, stage: str | None = None, contact_id: str | None = None) -> PreviewedMail:
@@ -505,7 +587,7 @@ class Uptake:
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("ledger", "mailer", "marts"):
+        for name in ("ledger", "mailer", "mail_log", "marts"):
             if name in self.__dict__:
                 self.__dict__[name].close()
 
@@ -526,6 +608,7 @@ def open_uptake(**overrides: Any) -> Uptake:
             update={
                 "sendgrid_base_url": f"http://127.0.0.1:{ports.fakegrid}",
                 "public_url": f"http://127.0.0.1:{ports.public}",
+                "tick_interval": max(settings.tick_interval, _SANDBOX_TICKS),
             }
         )
     return Uptake(settings)

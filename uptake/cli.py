@@ -208,17 +208,84 @@ def resume(
     by: By,
     reason: Annotated[str, typer.Option(help="Why")],
     playbook: Annotated[str | None, typer.Argument(help="One playbook; everything with --all")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Resume everything, a locked sending too")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Take back `pause --all`")] = False,
+    sending: Annotated[
+        bool, typer.Option("--sending", help="Open the lock that a refused key, credits or sender put on sending")
+    ] = False,
 ) -> None:
     """Take a pause back."""
-    _control("resume", playbook, everything, reason=reason, by=by)
+    if sending:
+        if playbook is not None or everything:
+            raise UsageError("--sending stands alone; playbooks and --all are resumed by themselves")
+        uptake = _open()
+        uptake.resume_sending(reason=reason, by=by)
+        _out.print("resumed sending", markup=False)
+    else:
+        uptake = _control("resume", playbook, everything, reason=reason, by=by)
+    controls = uptake.ledger.releases.controls()
+    if controls.sending_locked is not None:
+        command = "`uptake reconcile`" if controls.forgotten is not None else "`uptake resume --sending`"
+        _out.print(f"Sending is still locked: {controls.sending_locked}. {command} opens it.", markup=False)
 
 
-def _control(action: Any, playbook: str | None, everything: bool, *, reason: str, by: str) -> None:
+def _control(action: Any, playbook: str | None, everything: bool, *, reason: str, by: str) -> Uptake:
     if (playbook is None) != everything:
         raise UsageError(f"{action} one playbook by its name, or everything with --all")
-    _open().control(action, playbook, reason=reason, by=by)
+    uptake = _open()
+    uptake.control(action, playbook, reason=reason, by=by)
     _out.print(f"{action}d {playbook or 'everything'}", markup=False)
+    return uptake
+
+
+@app.command()
+def held(as_json: AsJson = False) -> None:
+    """List messages whose fate nobody knows: unknown (waits for evidence) and held (waits for you)."""
+    from uptake.markdown import held_summary
+
+    found = _open().held()
+    if as_json:
+        _print_json([dict(row) for row in found])
+    else:
+        _out.print(Markdown(held_summary(found)))
+
+
+@app.command()
+def release(
+    by: By,
+    reason: Annotated[str, typer.Option(help="Why they may be sent once more")],
+    send_ids: Annotated[list[str] | None, typer.Argument(metavar="[SEND]...", help="Send ids")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every held message")] = False,
+) -> None:
+    """Send messages of unknown fate again. Whoever got the first one gets it twice: this is your decision."""
+    if bool(send_ids) == everything:
+        raise UsageError("release messages by their ids, or every held one with --all")
+    count = _open().release(send_ids or None, by=by, reason=reason)
+    _out.print(f"Released {count} messages by {by}; the next tick sends them, if they pass every check.", markup=False)
+
+
+@app.command()
+def reconcile(
+    trust_ledger: Annotated[
+        bool, typer.Option("--trust-ledger", help="Open the lock without asking the mail service; needs --by, --reason")
+    ] = False,
+    by: Annotated[str | None, typer.Option(help="Who says so")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why the ledger is known to be whole")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the mail service's log about messages of unknown fate, and about what a restored ledger has forgotten."""
+    from uptake.markdown import reconcile_summary
+
+    uptake = _open()
+    if trust_ledger:
+        if not by or not reason:
+            raise UsageError("--trust-ledger needs --by NAME and --reason")
+        opened = uptake.trust_ledger(by=by, reason=reason)
+        _out.print("The lock is open." if opened else "Nothing was locked.", markup=False)
+        return
+    result = uptake.reconcile()
+    _show(result, as_json=as_json, markdown=reconcile_summary)
+    if result.locked or result.trouble:
+        raise typer.Exit(1)
 
 @app.command()
 def tasks(

@@ -21,6 +21,9 @@ from uptake.domain.outcomes import PlaybookOutcome
 from uptake.domain.playbooks import Release, Workspace
 from uptake.domain.sends import DeliveryEvent, SuppressionReason
 
+#: Who gives an order that no person gave.
+ENGINE_NAMES = frozenset({"uptake", "ledger"})
+
 Status = Literal["passed", "held"]
 Protects = Literal["mail", "reports"]
 
@@ -426,14 +429,24 @@ class Approved:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Forgotten:
+    """A ledger that may not know all that was sent: sending stays locked until `reconcile` has asked the service."""
+
+    since: datetime  # from here on it may have forgotten
+    locked_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ControlState:
-    """What people have paused; the newest row of each scope and target counts."""
+    """What is paused. A person's newest order counts; the engine's own adds to it and never takes any of it back."""
 
     everything: str | None = None  # the reason, while everything is paused
     playbooks: Mapping[str, Literal["pause", "stop"]] = field(default_factory=dict)
     accounts: Mapping[str, Literal["pause", "stop"]] = field(default_factory=dict)
     sending_locked: str | None = None  # the reason: 401, 403, a restored ledger
     sending_paused_until: datetime | None = None  # 429
+    forgotten: Forgotten | None = None  # part of `sending_locked`, too
 
 
 class Releases(Protocol):
@@ -450,7 +463,7 @@ class Releases(Protocol):
 
     def control(
         self,
-        scope: Literal["all", "playbook", "account", "sending"],
+        scope: Literal["all", "playbook", "account", "sending", "forgotten"],
         target: str,
         action: Literal["pause", "resume", "stop"],
         *,
@@ -458,7 +471,9 @@ class Releases(Protocol):
         by: str,
         now: datetime,
         until: datetime | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Record an order. One given by a name in `ENGINE_NAMES` is the engine's own."""
+
     def controls(self) -> ControlState: ...
 
 
@@ -486,10 +501,13 @@ class Enrollments(Protocol):
         verdicts:    enrollment_id, contact_id, stage_key, verdict, reason (the newest of each, open contacts only)
         """
 
-    def enter(self, entry: Entry, approved: Approved, *, snapshot_id: str, gate_id: int, now: datetime) -> int:
+    def enter(
+        self, entry: Entry, approved: Approved, *, snapshot_id: str, gate_id: int, now: datetime, run: Run | None = None
+    ) -> int:
         """Record assignments, enrollments and their contacts in one transaction; return new enrollments.
 
-        Holdout and global control are recorded alike. Entered twice = recorded once.
+        Holdout and global control are recorded alike. Entered twice = recorded once. With `run`, only while its fence
+        holds: raises Held when a newer run has taken over.
         """
 
     def record(
@@ -560,6 +578,9 @@ class Sends(Protocol):
     def expire(self, *, now: datetime) -> int:
         """Turn `sending` rows past their deadline into `unknown`; return how many."""
 
+    def hold(self, *, before: datetime, now: datetime) -> int:
+        """Turn `unknown` sends whose request left before that moment into `held`; return how many."""
+
     def release(self, send_ids: Sequence[str], *, by: str, reason: str, now: datetime) -> int:
         """A person orders unknown or held sends to be sent again; return how many."""
 
@@ -571,6 +592,44 @@ class StoredBatch:
     batch_id: int
     body: bytes
     received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedMail:
+    """One message to one recipient, as the mail service's own log has it; no address in it."""
+
+    message_id: str  # the service's, whole: it names request and recipient
+    address_hash: str
+    logged_at: datetime
+
+
+class MailLog(Protocol):
+    """The mail service's log of what it took. It lags by an unknown time: what it lacks proves nothing yet.
+
+    Raises MailerUnavailable (also for a rate limit), SendingForbidden (the key may not read it) or MailerError.
+    """
+
+    def between(self, since: datetime, until: datetime) -> list[LoggedMail]:
+        """Return all that was taken in [since, until)."""
+
+    def to_address(self, address: str, since: datetime) -> list[LoggedMail]:
+        """Return what was taken for one address from a moment on."""
+
+    def evidence(self, mails: Sequence[LoggedMail]) -> bytes:
+        """Return what the log knows of these, as the event webhook would have posted it: `DeliveryEvents` reads it.
+
+        Mail of other senders on the same account is left out.
+        """
+
+
+class Witness(Protocol):
+    """Remembers, outside the ledger, the newest intent of this home: a ledger that lacks it was restored."""
+
+    def note(self, send_id: str, sending_at: datetime) -> None:
+        """Keep it, durably, before the request leaves."""
+
+    def newest(self) -> tuple[str, datetime] | None:
+        """Return what was kept last."""
 
 
 class Delivery(Protocol):

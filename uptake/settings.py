@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import AliasChoices, Field, SecretStr
@@ -25,6 +26,12 @@ class Settings(BaseSettings):
     sendgrid_base_url: str = "https://api.sendgrid.com"
     sendgrid_api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("SENDGRID_API_KEY", "UPTAKE_SENDGRID_API_KEY", "sendgrid_api_key")
+    )
+    sendgrid_read_key: SecretStr | None = Field(
+        default=None, description="A key that may read SendGrid's logs; default the one that sends"
+    )
+    tick_interval: timedelta = Field(
+        default=timedelta(hours=1), description="How often ticks come; a gap of over two locks sending until reconcile"
     )
     webhook_public_key: str | None = Field(default=None, description="SendGrid's event webhook key, base64 DER")
     public_url: str = Field(default="http://127.0.0.1:8025", description="Where recipients reach web_public")

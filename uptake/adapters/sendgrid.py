@@ -74,7 +74,7 @@ class SendGridMailer:
 
         Raises SettingsError.
         """
-        _check_url(base_url)
+        check_base_url(base_url)
         if not api_key:
             raise SettingsError("SENDGRID_API_KEY is not set; expected a SendGrid API key with the scope mail.send")
         if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
@@ -241,7 +241,8 @@ def is_loopback(base_url: str) -> bool:
         return host == "localhost"
 
 
-def _check_url(base_url: str) -> None:
+def check_base_url(base_url: str) -> None:
+    """Take https, and plain http on the loopback only. Raises SettingsError."""
     parts = urlsplit(base_url)
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(base_url))
     if not parts.hostname or not is_safe:

@@ -37,6 +37,7 @@ from uptake.ports import (
     Recipient,
     Rendered,
     Snapshots,
+    Witness,
 )
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ PATIENCE = timedelta(minutes=2)  # a request's longest time-outs and a minute: l
 MAX_AGE = timedelta(hours=36)  # of the snapshot a message was decided on
 
 _UNKNOWN_IN_A_ROW = 5  # the breaker opens
+_BREAK = timedelta(minutes=5)  # for all workers; the next run begins with one message anyway
 _EQUAL_REFUSALS = 3  # all will fail alike: the playbook is paused
 _FRUITLESS_ROUNDS = 12  # more than it takes to bisect a thousand
 _INVALID_SHARE, _INVALID_FREE = 0.01, 5  # more bad addresses than that: the list is bad, not the address
@@ -80,6 +82,7 @@ def send_due(
     batch_size: int = 100,
     lease: timedelta = LEASE,
     max_age: timedelta = MAX_AGE,
+    witness: Witness | None = None,
 ) -> SendResult:
     """Send what is planned until nothing is left or something says stop.
 
@@ -94,8 +97,12 @@ def send_due(
         batch_size: Most people in one request, 1-1,000; a run starts with 1, then 10.
         lease: How long a claim holds.
         max_age: Oldest snapshot that a message may still be sent on.
+        witness: Remembers the newest intent outside the ledger, so that a restored one is found out.
     """
-    run = _Run(ledger, mailer, fields, links, snapshots, clock=clock, owner=owner, full=batch_size, max_age=max_age)
+    run = _Run(
+        ledger, mailer, fields, links, snapshots, clock=clock, owner=owner, full=batch_size, max_age=max_age,
+        witness=witness,
+    )  # fmt: skip
     run.result.expired = ledger.sends.expire(now=clock.now())
     while run.result.stopped is None:
         now = clock.now()
@@ -167,6 +174,7 @@ class _Run:
         owner: str,
         full: int,
         max_age: timedelta,
+        witness: Witness | None,
     ) -> None:
         self._ledger = ledger
         self._mailer = mailer
@@ -176,6 +184,7 @@ class _Run:
         self._clock = clock
         self._owner = owner
         self._max_age = max_age
+        self._witness = witness
         self._count_unknown = 0  # in a row
         self._count_fruitless = 0
         self._refusals: Counter[tuple[str, str]] = Counter()  # (playbook, what the service said) since the last success
@@ -200,12 +209,13 @@ class _Run:
                 del pending[send_id]
             if not rendered.send_ids:
                 break
-            deadline = self._clock.now() + PATIENCE
+            intended_at = self._clock.now()
+            deadline = intended_at + PATIENCE
             failures = self._ledger.sends.intend(
                 rendered.send_ids,
                 owner=self._owner,
                 body_hash=rendered.body_hash,
-                now=self._clock.now(),
+                now=intended_at,
                 deadline=deadline,
             )
             if failures:
@@ -214,6 +224,8 @@ class _Run:
                     del pending[send_id]
                 continue  # nothing was intended: the others are rendered anew
             in_request = [pending.pop(send_id) for send_id in rendered.send_ids]
+            if not self._is_witnessed(rendered.send_ids, intended_at):
+                break
             if self._clock.now() >= deadline:
                 # This worker stood still; others may have settled these already. The ledger lets them expire.
                 self.result.stopped = "this worker was halted before it could send"
@@ -224,6 +236,18 @@ class _Run:
         self._count_fruitless = 0 if self._count_ended() > ended else self._count_fruitless + 1
         if self._count_fruitless > _FRUITLESS_ROUNDS and self.result.stopped is None:
             self.result.stopped = "the same messages come back again and again"
+
+    def _is_witnessed(self, send_ids: Sequence[str], intended_at: datetime) -> bool:
+        """Note the intent outside the ledger before any byte leaves; without it nothing does."""
+        if self._witness is None:
+            return True
+        try:
+            self._witness.note(send_ids[-1], intended_at)
+        except OSError as error:
+            self._put_back(send_ids)
+            self.result.stopped = f"the last intent cannot be noted: {error.strerror or type(error).__name__}"
+            return False
+        return True
 
     def _recipients(self, release: Release, claimed: Sequence[Claimed]) -> dict[str, Recipient]:
         """Return by send id who can be mailed; withhold the others."""
@@ -306,6 +330,7 @@ class _Run:
             self.result.stopped = str(error)
         elif self._count_unknown >= _UNKNOWN_IN_A_ROW:
             self.result.stopped = f"{self._count_unknown} requests in a row without an answer to rely on"
+            self._order("sending", "", self.result.stopped, until=self._clock.now() + _BREAK)
 
     def _record_refusal(self, release: Release, recipients: Sequence[Recipient], error: MessageRefused) -> None:
         """A refused request reached nobody: take the named address out, or search for the message at fault."""

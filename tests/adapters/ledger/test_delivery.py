@@ -196,3 +196,36 @@ def test_the_ledger_keeps_moments_as_utc(world):
     assert batch.received_at.utcoffset() == timedelta(0)
     with pytest.raises(Exception, match="no time zone"):
         world.ledger.delivery.store(b"x", now=world.now.replace(tzinfo=None))
+
+
+def test_a_resubscribe_that_names_no_group_takes_nothing_back(world, sent):
+    def stopped():
+        return world.ledger.enrollments.tables(now=world.now)["suppressions"]["topic"].to_pylist()
+
+    fold(world, event(world, Type.GROUP_UNSUBSCRIBE, sent, minutes=1, group=None))
+    assert stopped() == [None], "an unsubscribe that names no group stops everything"
+    fold(world, event(world, Type.GROUP_RESUBSCRIBE, sent, minutes=5, group=None))
+    assert stopped() == [None]
+
+
+def test_more_events_of_a_send_that_was_looked_up_do_not_lock_again(world, sent):
+    fold(world, event(world, Type.PROCESSED, "f" * 32))
+    forgotten = world.ledger.releases.controls().forgotten
+    assert forgotten.since == world.now + MINUTE - timedelta(days=1), "a day before the first word of it"
+    world.ledger.releases.control("forgotten", "x", "resume", reason="asked", by="uptake", now=world.now)
+    fold(world, event(world, Type.OPEN, "f" * 32, minutes=3))
+    assert world.ledger.releases.controls().forgotten is None
+
+
+def test_a_send_planned_after_its_events_came_is_folded_and_never_claimed(world, make_world):
+    """As in a ledger that was restored: it plans again what the service has taken long ago."""
+    world.load(ANN)
+    world.enter(ANN)
+    send_id = world.send_of("ann")
+    fold(world, event(world, Type.DELIVERED, send_id))
+    world.ledger.releases.control("forgotten", "x", "resume", reason="asked", by="uptake", now=world.now)
+    world.record(("ann", "why", "send"))
+    assert row(world, send_id)["status"] == "planned"
+    assert world.claim() == []
+    assert row(world, send_id)["status"] == "delivered"
+    assert row(world, send_id)["accepted_at"] == world.now + MINUTE

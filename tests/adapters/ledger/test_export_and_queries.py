@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +11,15 @@ from uptake.adapters.ledger.queries import queries
 from uptake.errors import LedgerError
 
 TABLES = ("enrollments", "enrollment_contacts", "sends", "delivery_events", "decisions")
-PARAMS = {"contact_id": "c", "account_id": "a", "send_id": "s", "snapshot_id": "s", "count": 5}
+PARAMS = {
+    "contact_id": "c",
+    "account_id": "a",
+    "send_id": "s",
+    "snapshot_id": "s",
+    "count": 5,
+    "task_id": 1,
+    "since": datetime(2026, 3, 3, tzinfo=UTC),
+}
 
 
 def contract(root, table):

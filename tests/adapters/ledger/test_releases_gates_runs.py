@@ -118,3 +118,48 @@ def test_a_run_whose_process_died_on_this_machine_is_taken_over_at_once(ledger, 
     second = ledger.runs.begin("tick", owner=f"here:{os.getpid()}", now=now, lease=lease)
     assert (first.fence, second.fence) == (1, 2)
     assert ledger.runs.begin("tick", owner="here:1", now=now, lease=lease) is None, "that process is alive"
+
+
+# --- orders of people and orders of the engine ---
+
+
+@pytest.mark.parametrize("order", ["stop", "pause"])
+@pytest.mark.parametrize("is_person_first", [True, False])
+def test_the_engines_own_pause_never_weakens_what_a_person_ordered(world, order, is_person_first):
+    def person():
+        world.ledger.releases.control("playbook", "p", order, reason="law", by="Grace", now=world.now)
+
+    def engine():
+        world.ledger.releases.control("playbook", "p", "pause", reason="400", by="uptake", now=world.now)
+
+    for give in (person, engine) if is_person_first else (engine, person):
+        give()
+    assert dict(world.ledger.releases.controls().playbooks) == {"p": order}
+    world.ledger.releases.control("playbook", "p", "resume", reason="ok", by="Grace", now=world.now)
+    assert dict(world.ledger.releases.controls().playbooks) == {}, "a person's resume ends both"
+    engine()
+    assert dict(world.ledger.releases.controls().playbooks) == {"p": "pause"}
+
+
+def test_a_shorter_rate_limit_never_shortens_a_longer_one(world):
+    control, now = world.ledger.releases.control, world.now
+    for minutes in (10, 1):
+        control("sending", "", "pause", reason="429", by="uptake", now=now, until=now + timedelta(minutes=minutes))
+    assert world.ledger.releases.controls().sending_paused_until == now + timedelta(minutes=10)
+    control("sending", "", "resume", reason="they said so", by="Grace", now=now)
+    assert world.ledger.releases.controls().sending_paused_until is None
+
+
+def test_a_forgotten_ledger_stays_locked_whatever_else_is_resumed(world):
+    control, now = world.ledger.releases.control, world.now
+    since = now - timedelta(hours=3)
+    control("forgotten", since.isoformat(), "stop", reason="restored", by="ledger", now=now)
+    control("forgotten", now.isoformat(), "stop", reason="again", by="ledger", now=now + timedelta(minutes=1))
+    for scope in ("sending", "all"):
+        control(scope, "*", "resume", reason="go", by="Grace", now=now)
+    state = world.ledger.releases.controls()
+    assert (state.sending_locked, state.forgotten.since) == ("restored", since)
+    assert state.forgotten.locked_at == now + timedelta(minutes=1), "the log's silence counts from the newest hint"
+    control("forgotten", since.isoformat(), "resume", reason="asked", by="uptake", now=now)
+    state = world.ledger.releases.controls()
+    assert (state.sending_locked, state.forgotten) == (None, None)

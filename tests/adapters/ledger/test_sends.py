@@ -344,3 +344,22 @@ def test_an_answer_that_comes_after_the_delivery_sets_nothing_back(world):
     world.ledger.sends.accepted([ann], message_id="m", now=world.now)
     (row,) = world.ledger.read("send", send_id=ann)
     assert (row["status"], row["message_id"]) == ("delivered", "m")
+
+
+def test_what_stays_unknown_is_held_and_its_release_stays_in_the_audit(world):
+    ann, bob = world.planned(ANN, BOB)
+    world.claim()
+    world.intend([ann, bob])
+    world.ledger.sends.unknown([ann, bob], detail="time-out", now=world.now)
+    assert world.ledger.sends.hold(before=world.now, now=world.now) == 0
+    assert world.ledger.sends.hold(before=world.now + MINUTE, now=world.now) == 2
+    assert [row["detail"] for row in world.ledger.read("stuck_sends")] == ["time-out; no evidence came"] * 2
+    assert world.claim() == []
+    for by in ("Grace", "Ada"):
+        assert world.ledger.sends.release([bob, ann], by=by, reason="asked them", now=world.now) == 2
+        world.claim()
+        world.intend([ann, bob])
+        world.ledger.sends.unknown([ann, bob], detail="time-out", now=world.now)
+    orders = [(row["ordered_by"], row["target"]) for row in world.ledger.read("controls") if row["scope"] == "send"]
+    assert orders == [("Ada", " ".join(sorted([ann, bob]))), ("Grace", " ".join(sorted([ann, bob])))]
+    assert world.ledger.releases.controls().sending_locked is None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from uptake.adapters.ledger.releases import SqlReleases, record_control
+from uptake.adapters.ledger.releases import SqlReleases, control_state, lock_forgotten
 from uptake.adapters.ledger.schema import delivery_events, playbook_versions, sends, webhook_batches
 from uptake.adapters.ledger.store import Store
 from uptake.adapters.ledger.suppression import suppress
@@ -27,6 +27,7 @@ from uptake.domain.sends import (
 from uptake.ports import Keys, StoredBatch
 
 _REASON_LENGTH = 500
+_BEFORE = timedelta(days=1)  # how long before the first word of a forgotten send others may have been forgotten
 _TOPIC_EVENTS = (DeliveryEventType.GROUP_UNSUBSCRIBE, DeliveryEventType.GROUP_RESUBSCRIBE)
 
 
@@ -56,13 +57,14 @@ class SqlDelivery:
     def fold(self, batch: StoredBatch, events: Sequence[DeliveryEvent], *, unreadable: int, now: datetime) -> int:
         """Insert new events, fold their sends, derive suppressions, mark the batch; return new events.
 
-        An event for a send that no worker ever claimed means that this ledger has forgotten something (a restored
-        backup): sending is locked until a person has looked.
+        An event for a send that no worker ever claimed, and of which nothing was heard before, means that this ledger
+        has forgotten something (a restored backup): sending is locked until `reconcile` has asked the mail service.
         """
         with self._store.write() as connection:
             self._store.stop(connection)
+            heard_of = _heard_of(connection, {event.send_id for event in events if event.send_id is not None})
             new = self._insert_new(connection, batch, events)
-            self._fold_sends(connection, new, now)
+            self._fold_sends(connection, new, heard_of, now)
             self._suppress(connection, new, now)
             connection.execute(
                 sa.update(webhook_batches)
@@ -100,40 +102,23 @@ class SqlDelivery:
             connection.execute(insert_new(connection, delivery_events), rows)
         return list(unique.values())
 
-    def _fold_sends(self, connection: sa.Connection, events: Sequence[DeliveryEvent], now: datetime) -> None:
+    def _fold_sends(
+        self, connection: sa.Connection, events: Sequence[DeliveryEvent], heard_of: set[str], now: datetime
+    ) -> None:
         by_send: defaultdict[str, list[DeliveryEvent]] = defaultdict(list)
         for event in events:
             if event.send_id is not None:
                 by_send[event.send_id].append(event)
         if not by_send:
             return
-        query = sa.select(
-            sends.c.send_key,
-            sends.c.send_id,
-            sends.c.status,
-            sends.c.attempt,
-            sends.c.sending_at,
-            sends.c.message_id,
-            sends.c.accepted_at,
-            sends.c.delivered_at,
-        ).where(sends.c.send_id.in_(list(by_send)))
-        rows = connection.execute(query.order_by(sends.c.send_key).with_for_update()).all()
-        updates = [{**_folded(row, by_send[row.send_id]), "key": row.send_key, "updated_at": now} for row in rows]
-        if updates:
-            change = sa.update(sends).where(sends.c.send_key == sa.bindparam("key"))
-            names = ("status", "message_id", "accepted_at", "delivered_at", "updated_at")
-            connection.execute(change.values({name: sa.bindparam(name) for name in names}), updates)
-        never_claimed = set(by_send) - {row.send_id for row in rows if row.attempt > 0}
+        rows = _fold_rows(connection, by_send, now)
+        never_claimed = set(by_send) - {row.send_id for row in rows if row.attempt > 0} - heard_of
         if never_claimed:
-            record_control(
-                connection,
-                scope="sending",
-                target="",
-                action="stop",
-                reason=f"events came for {len(never_claimed)} sends this ledger never made: was a backup restored?",
-                by="ledger",
-                now=now,
-            )
+            first = min(event.occurred_at for send_id in never_claimed for event in by_send[send_id])
+            locked = control_state(connection).forgotten
+            if locked is None or first < locked.since:
+                reason = f"events came for {len(never_claimed)} sends this ledger never made: was a backup restored?"
+                lock_forgotten(connection, since=first - _BEFORE, reason=reason, now=now)
 
     def _suppress(self, connection: sa.Connection, events: Sequence[DeliveryEvent], now: datetime) -> None:
         topics: Mapping[int, str] | None = None
@@ -142,6 +127,8 @@ class SqlDelivery:
                 topics = self._topics(connection) if topics is None else topics
                 is_stop = event.event is DeliveryEventType.GROUP_UNSUBSCRIBE
                 group = event.topic_group
+                if group is None and not is_stop:
+                    continue  # it does not say to what: nobody who stopped everything is taken back by it
                 suppress(
                     connection,
                     self._hash(event.address),
@@ -173,6 +160,58 @@ class SqlDelivery:
         )
         releases = [self._releases.version_in(connection, version_id) for version_id in versions.all()]
         return {group: topic for release in releases for topic, group in release.workspace.topics.items()}
+
+
+def settle_proven(connection: sa.Connection, send_ids: Sequence[str], now: datetime) -> set[str]:
+    """Fold what was heard of these sends before they were planned (in a ledger that had forgotten them).
+
+    Returns the send ids that the service has taken already: they must not be sent again.
+    """
+    row = delivery_events.c
+    query = sa.select(row.send_id, row.event, row.sg_message_id, row.occurred_at, row.event_key, row.kind)
+    by_send: defaultdict[str, list[DeliveryEvent]] = defaultdict(list)
+    for found in connection.execute(query.where(row.send_id.in_(list(send_ids)))):
+        event = DeliveryEvent(
+            event_key=found.event_key,
+            event=DeliveryEventType(found.event),
+            kind=found.kind,
+            occurred_at=found.occurred_at,
+            send_id=found.send_id,
+            sg_message_id=found.sg_message_id,
+            address="",
+            url="",
+            reason="",
+            topic_group=None,
+        )
+        by_send[found.send_id].append(event)
+    proven = {
+        send_id for send_id, told in by_send.items() if any(proven_status(event.event) is not None for event in told)
+    }
+    _fold_rows(connection, {send_id: by_send[send_id] for send_id in proven}, now)
+    return proven
+
+
+def _heard_of(connection: sa.Connection, send_ids: set[str]) -> set[str]:
+    """Return which of these sends an event was folded for before."""
+    row = delivery_events.c
+    return set(connection.scalars(sa.select(row.send_id).where(row.send_id.in_(sorted(send_ids))).distinct()))
+
+
+def _fold_rows(
+    connection: sa.Connection, by_send: Mapping[str, Sequence[DeliveryEvent]], now: datetime
+) -> Sequence[sa.Row[Any]]:
+    """Fold events into the rows of their sends; return the rows as they were."""
+    if not by_send:
+        return []
+    names = ("send_key", "send_id", "status", "attempt", "sending_at", "message_id", "accepted_at", "delivered_at")
+    query = sa.select(*(sends.c[name] for name in names)).where(sends.c.send_id.in_(list(by_send)))
+    rows = connection.execute(query.order_by(sends.c.send_key).with_for_update()).all()
+    updates = [{**_folded(row, by_send[row.send_id]), "key": row.send_key, "updated_at": now} for row in rows]
+    if updates:
+        change = sa.update(sends).where(sends.c.send_key == sa.bindparam("key"))
+        changed = ("status", "message_id", "accepted_at", "delivered_at", "updated_at")
+        connection.execute(change.values({name: sa.bindparam(name) for name in changed}), updates)
+    return rows
 
 
 def _folded(row: Any, events: Sequence[DeliveryEvent]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from uptake.adapters.ledger.arrow import stage, unstage
 from uptake.adapters.ledger.record import Recorder
+from uptake.adapters.ledger.runs import check_fence
 from uptake.adapters.ledger.schema import OPEN, assignments, enrollment_contacts, enrollments
 from uptake.adapters.ledger.store import Store
 from uptake.adapters.ledger.tick_tables import tick_tables
@@ -30,14 +31,19 @@ class SqlEnrollments:
         with self._store.read() as connection:
             return tick_tables(connection, now=now)
 
-    def enter(self, entry: Entry, approved: Approved, *, snapshot_id: str, gate_id: int, now: datetime) -> int:
+    def enter(
+        self, entry: Entry, approved: Approved, *, snapshot_id: str, gate_id: int, now: datetime, run: Run | None = None
+    ) -> int:
         """Record assignments, enrollments and their contacts; return new enrollments.
 
-        An account drawn before keeps its arm; entered before with this entry number, it keeps its contacts.
+        An account drawn before keeps its arm; entered before with this entry number, it keeps its contacts. With
+        `run`, nothing is written once a newer run has taken over: Held is raised.
         """
         if entry.contacts.num_rows == 0:
             return 0
         with self._store.write() as connection:
+            if run is not None:
+                check_fence(connection, run)
             self._store.stop(connection)  # one entry at a time, also on PostgreSQL
             entrants = stage(connection, "entrants", entry.contacts)
             _assign(connection, entrants, approved.playbook, snapshot_id, now)

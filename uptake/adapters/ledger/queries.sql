@@ -46,6 +46,39 @@ from sends
 where status in ('unknown', 'held')
 order by send_key
 
+-- unresolved_sends --
+-- Unknown or held, with the address to ask the mail service's log about (NULL once it is erased).
+select s.send_id, s.status, s.sending_at, p.address
+from sends as s
+left join people as p on s.contact_id = p.contact_id
+where s.status in ('unknown', 'held')
+order by s.send_key
+
+-- known_mails --
+-- What is known to have been taken since: message ids come short from a 202, whole from an event.
+select message_id, address_hash
+from sends
+where message_id is not null and coalesce(accepted_at, updated_at) >= :since
+union
+select sg_message_id, address_hash
+from delivery_events
+where sg_message_id is not null and occurred_at >= :since
+
+-- last_known --
+-- The newest moment at which this ledger decided or sent; webhooks come in also after it was restored.
+select max(at_) as known_at
+from (
+    select max(heartbeat_at) as at_ from runs where kind = 'tick'
+    union all
+    select max(sending_at) from sends
+) as moments
+
+-- unfolded_batches --
+-- Webhook bodies that were stored and are not folded; old ones cannot be.
+select count(*) as count_batches, min(batch_id) as first_batch_id, min(received_at) as received_at
+from webhook_batches
+where folded_at is null
+
 -- planned_by_day --
 select playbook, stage_key, substr(cast(due_at as text), 1, 10) as due_on, count(*) as count_sends
 from sends

@@ -13,10 +13,10 @@ from uptake.adapters.ledger.store import Store, values
 from uptake.adapters.ledger.upsert import insert_new
 from uptake.domain.playbooks import Release
 from uptake.errors import LedgerError
-from uptake.ports import Approved, ControlState, Plan
+from uptake.ports import ENGINE_NAMES, Approved, ControlState, Forgotten, Plan
 
-Scope = Literal["all", "playbook", "account", "sending"]
-Action = Literal["pause", "resume", "stop"]
+Scope = Literal["all", "playbook", "account", "sending", "forgotten", "send"]
+Action = Literal["pause", "resume", "stop", "release"]
 
 
 class SqlReleases:
@@ -136,10 +136,10 @@ class SqlReleases:
         now: datetime,
         until: datetime | None = None,
     ) -> None:
-        """Record a pause, stop or resume; the newest of each scope and target counts.
+        """Record a pause, stop or resume; a person's newest of each scope and target counts, the engine's adds to it.
 
         Scope `sending`: `pause` with `until` is the mail service's rate limit; without it, or `stop`, a lock that
-        only `resume` opens. A rate limit never opens a lock.
+        only `resume` opens. Scope `forgotten`: `target` is the moment from which the ledger may have forgotten.
         """
         with self._store.write() as connection:
             self._store.stop(connection)
@@ -170,34 +170,83 @@ def record_control(
 
 
 def control_state(connection: sa.Connection) -> ControlState:
-    """Fold the control rows, inside a transaction."""
-    is_rate_limit = (controls.c.scope == "sending") & controls.c.until_at.is_not(None)
-    newest = sa.select(sa.func.max(controls.c.control_id)).group_by(
-        # Nobody sends "for one target": whatever the caller named, there is one lock and one rate limit.
-        controls.c.scope,
-        sa.case((controls.c.scope.in_(["sending", "all"]), ""), else_=controls.c.target),
-        is_rate_limit,
+    """Fold the control rows, inside a transaction.
+
+    A person's newest order counts, and the engine's own beside it: what the engine orders adds a pause, and ends when
+    a person resumes. So a rate limit or a breaker never turns a person's stop into something weaker.
+    """
+    row = controls.c
+    # Nobody sends "for one target": whatever the caller named, there is one lock.
+    target = sa.case((row.scope.in_(["sending", "all"]), ""), else_=row.target)
+    newest = (
+        sa.select(sa.func.max(row.control_id))
+        .where(row.until_at.is_(None), row.scope.in_(_SCOPES))
+        .group_by(row.scope, target, row.ordered_by.in_(sorted(ENGINE_NAMES)))
     )
-    query = sa.select(controls).where(controls.c.control_id.in_(newest)).order_by(controls.c.control_id)
-    everything, locked, until = None, None, None
-    paused: dict[str, dict[str, Literal["pause", "stop"]]] = {"playbook": {}, "account": {}}
-    for row in connection.execute(query):
-        is_off = row.action == "resume"
-        if row.scope == "all":
-            everything = None if is_off else row.reason
-        elif row.scope == "sending" and row.until_at is not None:
-            until = row.until_at
-        elif row.scope == "sending":
-            locked = None if is_off else row.reason
-            until = None if is_off else until  # a resume that came after a rate limit ends it too
-        elif not is_off:
-            paused[row.scope][row.target] = row.action
+    query = sa.select(controls, target.label("at")).where(row.control_id.in_(newest)).order_by(row.control_id)
+    folded: dict[tuple[str, str], tuple[Literal["pause", "stop"], str]] = {}
+    by_person: set[tuple[str, str]] = set()
+    for order in connection.execute(query):  # the oldest first
+        key = (order.scope, order.at)
+        is_person = order.ordered_by not in ENGINE_NAMES
+        if order.action == "resume" and (is_person or key not in by_person):
+            folded.pop(key, None)
+            by_person.discard(key)
+        elif order.action != "resume" and (is_person or key not in by_person):
+            folded[key] = (order.action, order.reason)
+            by_person |= {key} if is_person else set()
+    forgotten = _forgotten(connection)
+    locked = [folded["sending", ""][1]] if ("sending", "") in folded else []
+    locked += [forgotten.reason] if forgotten is not None else []
     return ControlState(
-        everything=everything,
-        playbooks=paused["playbook"],
-        accounts=paused["account"],
-        sending_locked=locked,
-        sending_paused_until=until,
+        everything=folded["all", ""][1] if ("all", "") in folded else None,
+        playbooks={target: action for (scope, target), (action, _) in folded.items() if scope == "playbook"},
+        accounts={target: action for (scope, target), (action, _) in folded.items() if scope == "account"},
+        sending_locked="; ".join(locked) or None,
+        sending_paused_until=_rate_limit(connection),
+        forgotten=forgotten,
+    )
+
+
+_SCOPES = ("all", "playbook", "account", "sending")
+
+
+def _rate_limit(connection: sa.Connection) -> datetime | None:
+    """Return the latest end of a rate limit met since somebody last resumed sending."""
+    row = controls.c
+    resumed = sa.select(sa.func.max(row.control_id)).where(row.scope == "sending", row.action == "resume")
+    query = sa.select(sa.func.max(row.until_at)).where(
+        row.scope == "sending",
+        row.until_at.is_not(None),
+        row.control_id > sa.func.coalesce(resumed.scalar_subquery(), 0),
+    )
+    until: datetime | None = connection.scalar(query)
+    return until
+
+
+def _forgotten(connection: sa.Connection) -> Forgotten | None:
+    """Return what locks were put on since `reconcile` last ran through, as one."""
+    row = controls.c
+    cleared = sa.select(sa.func.max(row.control_id)).where(row.scope == "forgotten", row.action == "resume")
+    query = sa.select(row.target, row.reason, row.ordered_at).where(
+        row.scope == "forgotten",
+        row.action != "resume",
+        row.control_id > sa.func.coalesce(cleared.scalar_subquery(), 0),
+    )
+    found = connection.execute(query.order_by(row.control_id)).all()
+    if not found:
+        return None
+    return Forgotten(
+        since=min(datetime.fromisoformat(one.target) for one in found),
+        locked_at=max(one.ordered_at for one in found),
+        reason=found[0].reason,
+    )
+
+
+def lock_forgotten(connection: sa.Connection, *, since: datetime, reason: str, now: datetime) -> None:
+    """Lock sending until the mail service was asked about everything from `since` on."""
+    record_control(
+        connection, scope="forgotten", target=since.isoformat(), action="stop", reason=reason, by="ledger", now=now
     )
 
 

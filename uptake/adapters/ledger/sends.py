@@ -13,8 +13,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from uptake.adapters.ledger.delivery import settle_proven
 from uptake.adapters.ledger.intent import check_intents, withhold
-from uptake.adapters.ledger.releases import SqlReleases, control_state
+from uptake.adapters.ledger.releases import SqlReleases, control_state, record_control
 from uptake.adapters.ledger.schema import people, sends
 from uptake.adapters.ledger.store import Store
 from uptake.domain.eligibility import Reason
@@ -45,7 +46,8 @@ class SqlSends:
     def claim(self, *, owner: str, limit: int, now: datetime, lease: timedelta) -> list[Claimed]:
         """Claim planned sends of one version and stage, the oldest first; nothing while sending is paused.
 
-        Planned sends of a person who is gone are withheld on the way.
+        Planned sends of a person who is gone are withheld on the way; those of which the mail service has told
+        already (to a ledger that had forgotten them) are folded.
         """
         with self._store.write() as connection:
             expired = sa.update(sends).where(_IS_CLAIMED, sends.c.lease_until_at <= now)
@@ -54,6 +56,8 @@ class SqlSends:
             if _is_paused(state, now):
                 return []
             while rows := _oldest_stage(connection, state, limit):
+                proven = settle_proven(connection, [row.send_id for row in rows if row.attempt == 0], now)
+                rows = [row for row in rows if row.send_id not in proven]
                 gone = {
                     row.send_id: Reason.ERASED if row.erased_at is not None else Reason.LEFT
                     for row in rows
@@ -162,13 +166,28 @@ class SqlSends:
                 withhold(connection, again, detail="planned over an hour ago: decided again", now=now)
             return count
 
+    def hold(self, *, before: datetime, now: datetime) -> int:
+        """Turn `unknown` sends whose request left before that moment into `held`; return how many."""
+        detail = sends.c.detail + "; no evidence came"
+        query = sa.update(sends).where(sends.c.status == SendStatus.UNKNOWN.value, sends.c.sending_at < before)
+        with self._store.write() as connection:
+            held = query.values(status=SendStatus.HELD.value, detail=detail, updated_at=now)
+            return connection.execute(held).rowcount
+
     def release(self, send_ids: Sequence[str], *, by: str, reason: str, now: datetime) -> int:
-        """A person orders unknown or held sends to be sent again; return how many."""
+        """A person orders unknown or held sends to be sent again; return how many. The order stays in `controls`."""
         stuck = sends.c.status.in_([SendStatus.UNKNOWN.value, SendStatus.HELD.value])
         with self._store.write() as connection:
             query = sa.update(sends).where(sends.c.send_id.in_(list(send_ids)), stuck)
             released = {"released_by": by, "release_reason": reason, "released_at": now, "updated_at": now}
-            return connection.execute(query.values(**_FREE, **released, status=SendStatus.PLANNED.value)).rowcount
+            changed = query.values(**_FREE, **released, status=SendStatus.PLANNED.value).returning(sends.c.send_id)
+            moved = connection.scalars(changed).all()
+            if moved:
+                record_control(
+                    connection, scope="send", target=" ".join(sorted(moved)), action="release", reason=reason, by=by,
+                    now=now,
+                )  # fmt: skip
+        return len(moved)
 
     def _move(
         self,
@@ -204,7 +223,7 @@ def _oldest_stage(connection: sa.Connection, state: ControlState, limit: int) ->
         return []
     same = (sends.c.version_id == first.version_id) & (sends.c.stage_key == first.stage_key)
     query = (
-        sa.select(*_CLAIMED, sends.c.send_key, people.c.erased_at)
+        sa.select(*_CLAIMED, sends.c.send_key, sends.c.attempt, people.c.erased_at)
         .outerjoin(people, people.c.contact_id == sends.c.contact_id)
         .where(*may_go, same)
         .order_by(sends.c.send_key)
