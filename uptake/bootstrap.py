@@ -40,6 +40,7 @@ from uptake.operations import approve as _approve
 from uptake.operations import check as _check
 from uptake.operations import explain as _explain
 from uptake.operations import measure as _measure
+from uptake.operations import override as _override
 from uptake.operations import plan as _plan
 from uptake.operations import preview as _preview
 from uptake.operations import reconcile as _reconcile
@@ -49,7 +50,7 @@ from uptake.operations import release as _release
 from uptake.operations import report as _report
 from uptake.operations import send as _send
 from uptake.operations import tick as _tick
-from uptake.ports import Claimed, Clock, Keys
+from uptake.ports import Build, Claimed, Clock, Keys
 from uptake.settings import Settings
 
 #: Where a sandbox's time begins: a Monday, so that its first week is a whole one.
@@ -354,6 +355,43 @@ class Uptake:
         if docs:
             self.suites.build_docs()
         return result
+
+    def inspect(self, source: str) -> _inspect.Inspection:
+        """Look at the raw logs of a source; or, before there is one, at a folder or file."""
+        staged = DbtStagedEvents(project=self.settings.dbt_project_dir, home=self.home)
+        name = staged.name_of(source)
+        folder = Path(source) if name is None else None
+        if folder is not None and self.settings.raw is not None:
+            raise UsageError(f"--raw goes with a source; {source!r} is none of {', '.join(staged.sources)}")
+        if folder is not None and not folder.exists():
+            raise UsageError(f"no source, file or folder {source!r}; the sources are {', '.join(staged.sources)}")
+        rows, columns = read_catalogue(self.feature_catalogue)
+        return _inspect.inspect(
+            DuckLogProfiler(staged),
+            raw=folder or self.settings.raw_dir,
+            source=source if folder is None else None,
+            name=name or source_name(Path(source).resolve().stem),
+            catalogue=rows,
+            columns=columns,
+            now=self.clock.now(),
+        )
+
+    def override(self, snapshot_id: str, *, by: str, reason: str) -> _override.Overridden:
+        """Publish the snapshot that the last refresh held, by name and reason."""
+        return _override.override(
+            self.snapshots,
+            self.ledger,
+            snapshot_id=snapshot_id,
+            by=by,
+            reason=reason,
+            people=lambda: self.transformer.people(
+                Build(
+                    warehouse=self.transformer.warehouse, invocation_id="", as_of=self.clock.now(), checks=(),
+                    counts={}, unmapped_events={},
+                )
+            ),
+            now=self.clock.now(),
+        )
 
     def check(self) -> list[str]:
         """Return every problem of the playbooks folder."""

@@ -119,6 +119,34 @@ def refresh(
 
 
 @app.command()
+def inspect(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A source, or a folder or file nobody mapped yet")],
+    raw: Annotated[Path | None, typer.Option(help="Folder of raw logs, for a source")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at raw logs: events by volume, what the catalogue makes of them, fields, oddities. Changes nothing."""
+    from uptake.log_summary import inspection_summary, proposals
+
+    found = _open(raw=raw).inspect(source)
+    _show(found, as_json=as_json, markdown=inspection_summary)
+    if not as_json:
+        sys.stdout.write(proposals(found))  # as it is, however narrow the terminal: somebody will paste it
+
+
+@app.command()
+def override(
+    snapshot: str,
+    by: By,
+    reason: Annotated[str, typer.Option(help="Why its data are right, for whoever asks later")],
+) -> None:
+    """Publish the snapshot that the last refresh held, by name and reason. Data that nobody could read stay held."""
+    passed = _open().override(snapshot, by=by, reason=reason)
+    _out.print(f"Snapshot {passed.snapshot.snapshot_id} was let pass by {passed.by}. What had failed:", markup=False)
+    for failed in passed.checks:
+        _out.print(f"- {failed.name}: {failed.detail}", markup=False)
+
+
+@app.command()
 def check() -> None:
     """Check every playbook: keys, columns, features, texts, links. Runs nothing."""
     uptake = _open()
