@@ -21,7 +21,7 @@
         Playbooks, reports and the engine say in exposures.yml, as tags, which columns of marts they read. Ends the test
         with the name of each column that its mart no longer has, and of everyone who reads it.
     -#}
-    {%- if execute -%}
+    {%- if execute and flags.WHICH in ('build', 'test') -%}
         {%- set marts = {} -%}
         {%- for node in graph.nodes.values() if node.resource_type == 'model' -%}
             {%- do marts.update({node.name: node.columns}) -%}

@@ -28,7 +28,9 @@ from uptake.settings import Settings
 _HEADER = (
     "# Written by `python -m uptake.adapters.exposures` from the playbooks, the reports and the engine: do not edit.\n"
 )
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"\b\w+\b(?!\s*\()")  # and no function
+_QUALIFIED = re.compile(r"\b(\w+)\.(\w+)")
+_RELATION = re.compile(r"\b(?:from|join)\s+(\w+)(?:\s+as\s+(\w+))?")
 _HERE = Path(__file__).parent
 _ENVIRONMENT = Environment(autoescape=False)  # noqa: S701 - reads templates here, and never renders one
 
@@ -60,6 +62,9 @@ _EXCLUSIONS = {
     "open_ticket": "count_open_tickets",
     "younger_than": "age_days",
 }
+
+#: Views that code lays over marts, with all of their columns.
+_VIEWS = {"base": "accounts_current"}
 
 Columns = set[tuple[str, str]]  # (mart, column)
 
@@ -164,25 +169,43 @@ def _in_texts(release: Release) -> Iterator[tuple[str, str]]:
 
 
 def _in_code(path: Path) -> Columns:
-    """Return the columns that SQL, or a page, may read: each word of it that is a column of a mart it names.
+    """Return the columns that SQL, or a page, may read. Rather one too many than one too few.
 
-    Rather one too many than one too few: nobody is told in vain that a column still has readers.
+    A page reads `facts`, the row of its account.
     """
     if path.is_dir():
         return set().union(*(_in_code(file) for file in sorted(path.glob("*.py"))))
-    text = path.read_text(encoding="utf-8")
-    words = set(_WORD.findall(" ".join(_texts_in(text)) if path.suffix == ".py" else text))
-    # A page is handed the whole row of its account.
-    marts = {mart for mart in MARTS if mart in words} if path.suffix == ".py" else {"accounts_current"}
-    return {(mart, column) for mart in marts for column in MARTS[mart].names if column in words}
+    code = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        return {("accounts_current", column) for column in re.findall(r"\bfacts\.(\w+)", code)}
+    found: Columns = set()
+    for text in _texts_in(code):
+        found |= _in_sql(text)
+    return found
+
+
+def _in_sql(text: str) -> Columns:
+    """Return the columns that one text of SQL may read, by the names it gives to marts."""
+    relations = dict(CONDITION_MARTS) | _VIEWS
+    for mart, alias in _RELATION.findall(text):
+        relations |= {mart: relations.get(mart, mart), alias or mart: relations.get(mart, mart)}
+    named = {mart for mart, _ in _RELATION.findall(text)}
+    marts = {relations[name] for name in named} & set(MARTS)
+    found = {(relations[name], column) for name, column in _QUALIFIED.findall(text) if relations.get(name) in MARTS}
+    bare = set(_WORD.findall(_QUALIFIED.sub(" ", text)))
+    found |= {(mart, column) for mart in marts for column in bare}
+    return {(mart, column) for mart, column in found if column in MARTS[mart].names}
 
 
 def _texts_in(code: str) -> Iterator[str]:
-    """Yield the texts of a module that are not documentation."""
+    """Yield the texts of a module that are not documentation; the parts of an f-string together."""
     tree = ast.parse(code)
-    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    inner |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+        if isinstance(node, ast.JoinedStr):
+            yield " ".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
             yield node.value
 
 

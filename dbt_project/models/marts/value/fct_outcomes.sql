@@ -23,7 +23,8 @@ periods as (
         enrollments.goal_reach,
         enrollments.goal_by,
         cast(enrollments.enrolled_at as date) as enrolled_on,
-        least(enrollments.window_ends_at, as_of.as_of) as counted_until,
+        case when enrollments.window_ends_at < as_of.as_of then enrollments.window_ends_at else as_of.as_of end
+            as counted_until,
         enrollments.window_ends_at <= as_of.as_of as is_window_closed
 
     from enrollments
