@@ -1,12 +1,14 @@
 -- grain: one row per account, contact, feature and day; contact is NULL for unattributed use, feature for unmapped
+{{ config(materialized='by_day', days_of='int_event_days') }}
+
 with
 events as (select * from {{ ref('stg_usage_events') }}),
 
 event_features as (select * from {{ ref('int_event_features') }}),
 
-contacts as (select * from {{ ref('int_contacts') }}),
-
 as_of as (select * from {{ ref('int_as_of') }}),
+
+changed_days as (select date_day from {{ changed_days(ref('int_event_days')) }}),
 
 -- Everything after this model reads days, never events. Events after as_of have not happened yet.
 user_days as (
@@ -15,12 +17,14 @@ user_days as (
         events.account_id,
         events.user_id,
         event_features.feature_key,
-        cast(events.occurred_at as date) as date_day,
+        events.date_day,
         count(*) as count_events,
         sum(events.quantity) as sum_quantity,
         min(events.occurred_at) as first_used_at
 
     from events
+    inner join changed_days
+        on events.date_day = changed_days.date_day
     left join event_features
         on events.event_name = event_features.event_name
     -- A join with one row is dearer: it is planned as a join of ranges.
@@ -29,11 +33,34 @@ user_days as (
 
 ),
 
+users as (
+
+    select distinct
+        account_id,
+        user_id
+
+    from user_days
+    where user_id is not null
+
+),
+
+contacts as (
+
+    select
+        account_id,
+        user_id,
+        {{ contact_id('account_id', 'user_id') }} as contact_id
+
+    from users
+
+),
+
 final as (
 
     select
         user_days.account_id,
         contacts.contact_id,
+        user_days.user_id,
         user_days.feature_key,
         user_days.date_day,
         user_days.count_events,

@@ -1,42 +1,36 @@
--- grain: one row per account and user, described by the source or seen in events
+-- grain: one row per account and user, described by the source or seen in events up to as_of
 with
 described as (select * from {{ ref('stg_contacts') }}),
 
-events as (select * from {{ ref('stg_usage_events') }}),
+feature_use as (select * from {{ ref('int_feature_use') }}),
 
-users as (
-
-    select
-        account_id,
-        user_id
-
-    from described
-
-    union distinct
+seen as (
 
     select
         account_id,
-        user_id
+        user_id,
+        contact_id
 
-    from events
-    where user_id is not null
+    from feature_use
+    where contact_id <> '' and feature_key = ''
 
 ),
 
 final as (
 
     select
-        {{ contact_id('users.account_id', 'users.user_id') }} as contact_id,
-        users.account_id,
-        users.user_id,
+        -- The id of who was seen is known already, and a hash with a key costs more than everything else here.
+        coalesce(seen.contact_id, {{ contact_id('described.account_id', 'described.user_id') }}) as contact_id,
+        coalesce(seen.account_id, described.account_id) as account_id,
+        coalesce(seen.user_id, described.user_id) as user_id,
         described.role,
         described.time_zone,
         described.locale,
         described.created_at
 
-    from users
-    left join described
-        on users.account_id = described.account_id and users.user_id = described.user_id
+    from seen
+    full outer join described
+        on seen.account_id = described.account_id and seen.user_id = described.user_id
 
 )
 

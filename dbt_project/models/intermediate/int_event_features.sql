@@ -1,13 +1,13 @@
 -- grain: one row per event name and feature it counts for; one event may serve several features
 with
-events as (select * from {{ ref('stg_usage_events') }}),
+event_days as (select * from {{ ref('stg_event_days') }}),
 
 patterns as (select * from {{ ref('stg_feature_patterns') }}),
 
 event_names as (
 
     select distinct event_name
-    from events
+    from event_days
 
 ),
 

@@ -1,6 +1,6 @@
 -- grain: one row per event name that no feature of the catalogue claims
 with
-events as (select * from {{ ref('stg_usage_events') }}),
+event_days as (select * from {{ ref('stg_event_days') }}),
 
 event_features as (select * from {{ ref('int_event_features') }}),
 
@@ -8,10 +8,11 @@ counted as (
 
     select
         event_name,
-        count(*) as count_events
+        sum(count_events) as count_events
 
-    from events
+    from event_days
     group by event_name
+    having sum(count_events) > 0
 
 ),
 
@@ -19,7 +20,7 @@ final as (
 
     select
         counted.event_name,
-        counted.count_events
+        cast(counted.count_events as bigint) as count_events
 
     from counted
     left join event_features

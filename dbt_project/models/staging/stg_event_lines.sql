@@ -49,11 +49,39 @@ copies as (
 
 ),
 
-final as (
+-- A file is read as a whole, so its lines follow each other without a gap.
+flawed_files as (
+
+    select
+        file,
+        min(read_order) as first_read_order,
+        uptake_line_numbers(file) as line_numbers
+
+    from lines
+    group by file
+    having count(problem) > 0
+
+),
+
+flaws as (
+
+    select
+        lines.read_order,
+        flawed_files.line_numbers[lines.read_order - flawed_files.first_read_order + 1] as line_no
+
+    from lines
+    inner join flawed_files
+        on lines.file = flawed_files.file
+    where lines.problem is not null
+
+),
+
+identified as (
 
     select
         lines.file,
         lines.read_order,
+        flaws.line_no,
         case
             when lines.problem is null
                 then coalesce(lines.event_id, md5(lines.line_hash || ':' || coalesce(copies.copy_in_file, 1)))
@@ -63,13 +91,38 @@ final as (
         lines.account_id,
         lines.user_id,
         lines.event_name,
-        lines.quantity,
+        -- Sums of decimals do not depend on the order of the rows. What does not fit is no quantity.
+        coalesce(try_cast(lines.quantity as decimal(28, 9)), 1) as quantity,
         lines.properties,
         lines.problem
 
     from lines
     left join copies
         on lines.read_order = copies.read_order
+    left join flaws
+        on lines.read_order = flaws.read_order
+
+),
+
+final as (
+
+    select
+        file,
+        read_order,
+        line_no,
+        event_id,
+        hash(event_id) as event_hash,
+        cast(occurred_at as date) as date_day,
+        occurred_at,
+        received_at,
+        account_id,
+        user_id,
+        event_name,
+        quantity,
+        properties,
+        problem
+
+    from identified
 
 )
 

@@ -2,51 +2,42 @@
 {{ config(materialized='table') }}
 
 with
-lines as (select * from {{ ref('stg_event_lines') }}),
+files as (select * from {{ ref('stg_event_files') }}),
 
-events as (select * from {{ ref('stg_usage_events') }}),
+days as (select * from {{ ref('stg_event_days') }}),
 
-duplicates as (select * from {{ ref('stg_event_duplicates') }}),
-
-line_counts as (
+file_counts as (
 
     select
-        count(*) as lines,
-        count(problem) as quarantined
+        coalesce(sum(count_lines), 0) as lines,
+        coalesce(sum(count_quarantined), 0) as quarantined
 
-    from lines
+    from files
 
 ),
 
-event_counts as (
+day_counts as (
 
     select
-        count(*) as events,
-        count(*) - count(user_id) as unattributed
+        coalesce(sum(count_events), 0) as events,
+        coalesce(sum(count_duplicates), 0) as duplicates,
+        coalesce(sum(count_unattributed), 0) as unattributed
 
-    from events
-
-),
-
-duplicate_counts as (
-
-    select count(*) as duplicates
-    from duplicates
+    from days
 
 ),
 
 final as (
 
     select
-        line_counts.lines,
-        event_counts.events,
-        duplicate_counts.duplicates,
-        line_counts.quarantined,
-        event_counts.unattributed
+        cast(file_counts.lines as bigint) as lines,
+        cast(day_counts.events as bigint) as events,
+        cast(day_counts.duplicates as bigint) as duplicates,
+        cast(file_counts.quarantined as bigint) as quarantined,
+        cast(day_counts.unattributed as bigint) as unattributed
 
-    from line_counts
-    cross join event_counts
-    cross join duplicate_counts
+    from file_counts
+    cross join day_counts
 
 )
 

@@ -2,25 +2,22 @@
 with
 lines as (select * from {{ ref('stg_event_lines') }}),
 
-duplicates as (select * from {{ ref('stg_event_duplicates') }}),
-
 final as (
 
     select
-        lines.event_id,
-        lines.occurred_at,
-        lines.received_at,
-        lines.account_id,
-        lines.user_id,
-        lines.event_name,
-        lines.quantity,
-        lines.properties,
+        event_id,
+        date_day,
+        occurred_at,
+        received_at,
+        account_id,
+        user_id,
+        event_name,
+        quantity,
+        properties,
         '{{ active_source() }}' as source
 
     from lines
-    anti join duplicates
-        on lines.file = duplicates.file and lines.read_order = duplicates.read_order
-    where lines.problem is null
+    where problem is null and not is_duplicate
 
 )
 

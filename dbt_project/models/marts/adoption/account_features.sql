@@ -6,11 +6,7 @@ features as (select * from {{ ref('dim_features') }}),
 
 feature_plans as (select * from {{ ref('stg_feature_plans') }}),
 
-daily as (select * from {{ ref('fct_account_feature_daily') }}),
-
-contact_features as (select * from {{ ref('contact_features') }}),
-
-as_of as (select * from {{ ref('int_as_of') }}),
+feature_use as (select * from {{ ref('int_feature_use') }}),
 
 -- A feature without plans belongs to every plan; the plan `default` has the whole catalogue.
 restricted as (
@@ -36,40 +32,19 @@ entitled as (
 
 ),
 
-use_days as (
+used as (
 
     select
         account_id,
         feature_key,
-        date_day,
-        {{ use_days_in_window(['account_id', 'feature_key']) }} as use_days_in_window
+        days_used_28,
+        days_used_prev_28,
+        first_used_on,
+        last_used_on,
+        first_adopted_on
 
-    from daily
-
-),
-
-used as (
-
-    select
-        use_days.account_id,
-        use_days.feature_key,
-        sum(
-            case when {{ in_window(days_ago('use_days.date_day', 'as_of.as_of_day')) }} then 1 else 0 end
-        ) as days_used_28,
-        sum(
-            case when {{ in_previous_window(days_ago('use_days.date_day', 'as_of.as_of_day')) }} then 1 else 0 end
-        ) as days_used_prev_28,
-        min(use_days.date_day) as first_used_on,
-        max(use_days.date_day) as last_used_on,
-        min(
-            case when use_days.use_days_in_window >= features.adopted_days then use_days.date_day end
-        ) as first_adopted_on
-
-    from use_days
-    cross join as_of
-    inner join features
-        on use_days.feature_key = features.feature_key
-    group by 1, 2
+    from feature_use
+    where contact_id = '' and feature_key <> ''
 
 ),
 
@@ -80,8 +55,8 @@ reach as (
         feature_key,
         count(*) as count_contacts_28
 
-    from contact_features
-    where days_used_28 > 0
+    from feature_use
+    where contact_id <> '' and feature_key <> '' and days_used_28 > 0
     group by 1, 2
 
 ),

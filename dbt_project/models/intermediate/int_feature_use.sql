@@ -1,0 +1,257 @@
+-- grain: one row per account, contact ('' = anybody in the account) and feature ('' = whatever event), ever used
+{%- set kept = {
+    'account_id': 'varchar', 'contact_id': 'varchar', 'feature_key': 'varchar', 'user_id': 'varchar',
+    'first_used_on': 'date', 'last_used_on': 'date', 'first_adopted_on': 'date',
+} -%}
+{{ config(materialized='by_key', days_of='int_contact_feature_days', keeps=kept) }}
+
+with
+contact_feature_days as (select * from {{ ref('int_contact_feature_days') }}),
+
+event_days as (select * from {{ ref('int_event_days') }}),
+
+features as (select * from {{ ref('stg_features') }}),
+
+as_of as (select * from {{ ref('int_as_of') }}),
+
+changed_days as (select date_day from {{ changed_days(ref('int_contact_feature_days')) }}),
+
+previous as (select * from {{ previous_rows(kept) }}),
+
+changed_rows as (
+
+    select contact_feature_days.*
+    from contact_feature_days
+    inner join changed_days
+        on contact_feature_days.date_day = changed_days.date_day
+
+),
+
+changed_keys as (
+    {{ by_key_of_use('changed_rows', {
+        'user_id': ('max', 'user_id'),
+        'first_changed_on': ('min', 'date_day'),
+        'last_changed_on': ('max', 'date_day'),
+    }) }}
+),
+
+-- What was known of a key and is not of a changed day stays true; a day that was known and is gone leaves NULL.
+known as (
+
+    select
+        coalesce(previous.account_id, changed_keys.account_id) as account_id,
+        coalesce(previous.contact_id, changed_keys.contact_id) as contact_id,
+        coalesce(previous.feature_key, changed_keys.feature_key) as feature_key,
+        case when changed_keys.contact_id <> '' then changed_keys.user_id else previous.user_id end as user_id,
+        case
+            when previous.first_used_on is null then changed_keys.first_changed_on
+            when changed_keys.first_changed_on <= previous.first_used_on then changed_keys.first_changed_on
+            when changed_first_days.date_day is null then previous.first_used_on
+        end as first_used_on,
+        case
+            when previous.last_used_on is null then changed_keys.last_changed_on
+            when changed_keys.last_changed_on >= previous.last_used_on then changed_keys.last_changed_on
+            when changed_last_days.date_day is null then previous.last_used_on
+        end as last_used_on,
+        previous.first_adopted_on,
+        previous.first_used_on as was_first_used_on,
+        changed_keys.first_changed_on
+
+    from previous
+    full outer join changed_keys
+        on
+            previous.account_id = changed_keys.account_id
+            and previous.contact_id = changed_keys.contact_id
+            and previous.feature_key = changed_keys.feature_key
+    left join changed_days as changed_first_days
+        on previous.first_used_on = changed_first_days.date_day
+    left join changed_days as changed_last_days
+        on previous.last_used_on = changed_last_days.date_day
+
+),
+
+-- Whose days have to be read again, and from which on. Windows look back only, so what was adopted before a changed
+-- day stays so.
+reopened_days as (
+
+    select
+        account_id,
+        contact_id,
+        feature_key,
+        first_changed_on as date_day
+
+    from known
+    where
+        feature_key <> ''
+        and first_changed_on is not null
+        and (first_adopted_on is null or first_adopted_on >= first_changed_on)
+
+    union all
+
+    -- One of the days that made it a habit may be gone.
+    select
+        known.account_id,
+        known.contact_id,
+        known.feature_key,
+        changed_days.date_day
+
+    from known
+    inner join changed_days
+        on
+            known.first_adopted_on >= changed_days.date_day
+            and {{ first_day_of_window('known.first_adopted_on') }} <= changed_days.date_day
+
+    union all
+
+    -- The first or the last day of use is gone: only all of its days tell which one it is now.
+    select
+        account_id,
+        contact_id,
+        feature_key,
+        was_first_used_on as date_day
+
+    from known
+    where first_used_on is null or last_used_on is null
+
+),
+
+reopened as (
+
+    select
+        account_id,
+        contact_id,
+        feature_key,
+        min(date_day) as reopened_on
+
+    from reopened_days
+    group by account_id, contact_id, feature_key
+
+),
+
+earliest as (
+
+    select min(reopened_on) as reopened_on
+    from reopened
+
+),
+
+days_to_read as (
+
+    select event_days.date_day
+    from event_days
+    cross join earliest
+    where event_days.date_day >= {{ first_day_of_window('earliest.reopened_on') }}
+
+),
+
+rows_to_read as (
+
+    select contact_feature_days.*
+    from contact_feature_days
+    inner join days_to_read
+        on contact_feature_days.date_day = days_to_read.date_day
+
+),
+
+use_days as ({{ days_of_use('rows_to_read', 'reopened', ['reopened_on']) }}),
+
+use_windows as (
+
+    select
+        *,
+        {{ use_days_in_window(['account_id', 'contact_id', 'feature_key']) }} as use_days_in_window
+
+    from use_days
+
+),
+
+read_again as (
+
+    select
+        use_windows.account_id,
+        use_windows.contact_id,
+        use_windows.feature_key,
+        min(use_windows.date_day) as first_used_on,
+        max(use_windows.date_day) as last_used_on,
+        min(
+            case
+                when
+                    use_windows.date_day >= use_windows.reopened_on
+                    and use_windows.use_days_in_window >= features.adopted_days
+                    then use_windows.date_day
+            end
+        ) as first_adopted_on
+
+    from use_windows
+    left join features
+        on use_windows.feature_key = features.feature_key
+    group by use_windows.account_id, use_windows.contact_id, use_windows.feature_key
+
+),
+
+-- The two windows up to as_of, as bits.
+window_days as (
+
+    select
+        event_days.date_day,
+        {{ day_bit(days_ago('event_days.date_day', 'as_of.as_of_day')) }} as day_bit
+
+    from event_days
+    cross join as_of
+    where {{ in_either_window(days_ago('event_days.date_day', 'as_of.as_of_day')) }}
+
+),
+
+window_rows as (
+
+    select
+        contact_feature_days.account_id,
+        contact_feature_days.contact_id,
+        contact_feature_days.feature_key,
+        window_days.day_bit
+
+    from contact_feature_days
+    inner join window_days
+        on contact_feature_days.date_day = window_days.date_day
+
+),
+
+windows as ({{ by_key_of_use('window_rows', {'day_bits': ('bit_or', 'day_bit')}) }}),
+
+final as (
+
+    select
+        known.account_id,
+        known.contact_id,
+        known.feature_key,
+        known.user_id,
+        coalesce(known.first_used_on, read_again.first_used_on) as first_used_on,
+        coalesce(known.last_used_on, read_again.last_used_on) as last_used_on,
+        case
+            when reopened.account_id is null then known.first_adopted_on
+            else read_again.first_adopted_on
+        end as first_adopted_on,
+        {{ days_in_window('windows.day_bits') }} as days_used_28,
+        {{ days_in_previous_window('windows.day_bits') }} as days_used_prev_28
+
+    from known
+    left join reopened
+        on
+            known.account_id = reopened.account_id
+            and known.contact_id = reopened.contact_id
+            and known.feature_key = reopened.feature_key
+    left join read_again
+        on
+            known.account_id = read_again.account_id
+            and known.contact_id = read_again.contact_id
+            and known.feature_key = read_again.feature_key
+    left join windows
+        on
+            known.account_id = windows.account_id
+            and known.contact_id = windows.contact_id
+            and known.feature_key = windows.feature_key
+    where coalesce(known.last_used_on, read_again.last_used_on) is not null
+
+)
+
+select * from final
