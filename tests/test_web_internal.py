@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 from pathlib import Path
 
 import httpx
@@ -42,6 +43,12 @@ async def test_a_page_that_was_not_made_yet_names_the_command_that_makes_it(tmp_
     answer = await get(tmp_path, path)
     assert answer.status_code == 404
     assert "This command makes them" in answer.text
+
+
+async def test_the_command_that_makes_the_dbt_docs_works_from_the_top_of_the_checkout(tmp_path: Path) -> None:
+    page = (await get(tmp_path / "a home", "/dbt-docs/")).text
+    command = html.unescape(page.split("<code>")[1].split("</code>")[0])
+    assert command == f"cd dbt_project && dbt docs generate --static --target-path '{tmp_path}/a home/dbt_docs'"
 
 
 async def test_reports_are_listed_and_served(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ read them through a name that points here.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,7 @@ def create_internal_app(home: Path, *, inbox: ASGIApp | None = None) -> Starlett
 
 
 def _rooms(home: Path) -> list[_Room]:
+    docs = home.resolve() / "dbt_docs"
     return [
         _Room(
             path="/reports/",
@@ -119,9 +121,10 @@ def _rooms(home: Path) -> list[_Room]:
         _Room(
             path="/dbt-docs/",
             name="dbt docs",
-            text="Every model and column, where it comes from and what it means.",
-            folder=home / "dbt_docs",
-            command="dbt docs generate --target-path $UPTAKE_HOME/dbt_docs",
+            text="Every model and column, where it comes from, what it means and which playbooks read it.",
+            folder=docs,
+            # dbt works in its project's folder, so the home is named in full.
+            command=f"cd dbt_project && dbt docs generate --static --target-path {shlex.quote(str(docs))}",
         ),
     ]
 

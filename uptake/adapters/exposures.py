@@ -17,6 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, nodes
 from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import LiteralScalarString
 
 from uptake.adapters.conditions_duckdb import condition_names
 from uptake.adapters.marts import CONDITION_MARTS, MARTS
@@ -111,13 +112,15 @@ def _exposure(
     name: str, kind: str, label: str, owner: str, description: str, columns: Iterable[tuple[str, str]], parts: Any
 ) -> dict[str, Any]:
     used = sorted(set(columns))
+    marts = sorted({mart for mart, _ in used})
+    reads = [f"- `{mart}`: {', '.join(column for of, column in used if of == mart)}" for mart in marts]
     return {
         "name": name,
         "label": label,
         "type": kind,
         "owner": {"name": owner},
-        "description": description,
-        "depends_on": [f"ref('{mart}')" for mart in sorted({mart for mart, _ in used})],
+        "description": LiteralScalarString("\n".join([description, "", "It reads", "", *reads, ""])),
+        "depends_on": [f"ref('{mart}')" for mart in marts],
         "config": {
             "tags": [f"{mart}.{column}" for mart, column in used],
             "meta": {"read_by": list(parts)},
