@@ -42,15 +42,32 @@ MARTS: dict[str, pa.Schema] = {
         count_open_tickets=_INT, count_contacts=_INT, count_active_contacts_28=_INT, seats_used_share=_FLOAT,
         count_features_entitled=_INT, count_features_adopted=_INT, adoption_breadth=_FLOAT, adoption_depth=_FLOAT,
         stickiness=_FLOAT, usage_trend=_FLOAT, days_since_last_use=_INT, health=_FLOAT, health_coverage=_FLOAT,
-        health_drivers=_TEXT,
+        health_drivers=_TEXT, health_band=_TEXT, seats_band=_TEXT, first_used_on=_ON, last_used_on=_ON,
+        contract_started_on=_ON, time_to_value_days=_INT, active_days_28=_INT, count_uses_28=_INT,
+        count_features_used_28=_INT, count_power_users=_INT, top_user_share=_FLOAT, count_friction_28=_INT,
+        count_sign_in_failures_28=_INT, count_errors_28=_INT, count_unsupported_browsers_28=_INT,
+        count_blocked_requests_28=_INT, count_friction_contacts_28=_INT,
     ),
     "contacts_current": _schema(
         contact_id=_TEXT, account_id=_TEXT, role=_TEXT, time_zone=_TEXT, locale=_TEXT, age_days=_INT,
         active_days_28=_INT, count_features_used_28=_INT, count_features_adopted=_INT, days_since_last_use=_INT,
+        active_days_prev_28=_INT, count_uses_28=_INT, is_power_user=_BOOL, count_friction_28=_INT,
+        count_sign_in_failures_28=_INT, count_errors_28=_INT, count_unsupported_browsers_28=_INT,
+        count_blocked_requests_28=_INT,
     ),
     "feature_recommendations": _schema(
         contact_id=_TEXT, account_id=_TEXT, recommendation_rank=_INT, feature_key=_TEXT, reason=_TEXT,
         chosen_by=_TEXT,
+    ),
+    "feature_reach": _schema(
+        feature_key=_TEXT, count_accounts_entitled=_INT, count_accounts_used_28=_INT, count_accounts_adopted=_INT,
+        account_reach=_FLOAT, account_adoption=_FLOAT, count_contacts_entitled_28=_INT, count_contacts_used_28=_INT,
+        contact_reach=_FLOAT, count_uses_28=_INT, use_share_28=_FLOAT,
+    ),
+    "fct_account_health_weekly": _schema(
+        account_id=_TEXT, week_ends_on=_ON, plan=_TEXT, seats=_INT, age_days=_INT, count_features_entitled=_INT,
+        count_features_adopted=_INT, adoption_breadth=_FLOAT, count_active_contacts_28=_INT, seats_used_share=_FLOAT,
+        usage_trend=_FLOAT, health=_FLOAT, health_coverage=_FLOAT, health_band=_TEXT,
     ),
     "fct_outcomes": _schema(
         enrollment_id=_INT, playbook=_TEXT, account_id=_TEXT, entry_no=_INT, arm=_TEXT, stratum=_TEXT,

@@ -18,6 +18,7 @@ import numpy as np
 from uptake.sandbox.base import HISTORY_DAYS, CustomerBase
 from uptake.sandbox.chance import Bools, Floats, Ints, stream
 from uptake.sandbox.files import AcceptedMail, write_whole
+from uptake.sandbox.friction import NAMES, frictions
 from uptake.sandbox.habits import Habits, account_factor, habits, taught_from, weekday_factor
 
 SHARE_LATE = 0.006  # usage events that arrive one or two days later, in a later file
@@ -115,6 +116,7 @@ class Usage:
             lines += came.by_delay[delay]
             copies += came.copies[delay]
         broken = self._malformed(day, lines)
+        lines += self._friction_lines(day)
         everything = [*lines, *copies, *broken]
         order = stream(self._base.seed, "order", day).random(len(everything))
         # Files of real collectors are roughly in order, with stragglers.
@@ -208,6 +210,18 @@ class Usage:
             f'{{"event_id":"j-{day + 1_000:04d}-{account:04d}","occurred_at":"{on}T02:{account % 60:02d}:00Z",'
             f'"account_id":"{base.account_ids[account]}","event_name":"system.nightly_job"}}'
             for account in chosen.tolist()
+        ]
+
+    def _friction_lines(self, day: int) -> list[str]:
+        """Return what those leave behind who could not use the product, on the day itself."""
+        met = frictions(self._base, day)
+        second = self._seconds(day, met.person, met.place)
+        on = self._base.date_of(day).isoformat()
+        columns = (met.person, met.name, met.turn, second)
+        return [
+            f'{{"event_id":"f-{day + 1_000:04d}-{person:05d}-{turn}","occurred_at":"{on}T{_clock(at)}Z",'
+            f'{self._who[person]},"event_name":"{NAMES[name]}"}}'
+            for person, name, turn, at in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
     def _malformed(self, day: int, lines: Sequence[str]) -> list[str]:

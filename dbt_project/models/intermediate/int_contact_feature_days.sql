@@ -28,7 +28,10 @@ user_days as (
     left join event_features
         on events.event_name = event_features.event_name
     -- A join with one row is dearer: it is planned as a join of ranges.
-    where events.occurred_at <= (select as_of.as_of from as_of)
+    where
+        events.occurred_at <= (select as_of.as_of from as_of)
+        -- Who is turned away is not there.
+        and event_features.friction_kind is null
     group by 1, 2, 3, 4
 
 ),

@@ -3,11 +3,29 @@
 with
 event_days as (select * from {{ ref('stg_event_days') }}),
 
-patterns as (select * from {{ ref('stg_feature_patterns') }}),
+feature_patterns as (select * from {{ ref('stg_feature_patterns') }}),
+
+friction_patterns as (select * from {{ ref('stg_friction_patterns') }}),
 
 features as (select * from {{ ref('stg_features') }}),
 
 as_of as (select * from {{ ref('int_as_of') }}),
+
+patterns as (
+
+    select
+        feature_key,
+        event_pattern
+    from feature_patterns
+
+    union all
+
+    select
+        'friction:' || kind as feature_key,
+        event_pattern
+    from friction_patterns
+
+),
 
 pattern_lists as (
 

@@ -4,11 +4,17 @@ accounts as (select * from {{ ref('dim_accounts') }}),
 
 account_features as (select * from {{ ref('account_features') }}),
 
-contacts as (select * from {{ ref('dim_contacts') }}),
+contacts as (select * from {{ ref('contacts_current') }}),
 
-activity as (select * from {{ ref('int_contact_activity') }}),
+feature_use as (select * from {{ ref('int_feature_use') }}),
 
-contact_feature_days as (select * from {{ ref('int_contact_feature_days') }}),
+daily as (select * from {{ ref('fct_account_feature_daily') }}),
+
+friction_by_contact as (select * from {{ ref('int_contact_friction') }}),
+
+friction_patterns as (select * from {{ ref('stg_friction_patterns') }}),
+
+subscriptions as (select * from {{ ref('stg_subscriptions') }}),
 
 tickets as (select * from {{ ref('stg_tickets') }}),
 
@@ -33,23 +39,15 @@ people as (
 
     select
         account_id,
-        count(*) as count_contacts
-
-    from contacts
-    group by account_id
-
-),
-
-active as (
-
-    select
-        account_id,
+        count(*) as count_contacts,
         sum(case when active_days_28 > 0 then 1 else 0 end) as count_active_contacts_28,
         sum(case when active_days_28 >= {{ var('healthy_active_days') }} then 1 else 0 end) as count_healthy_contacts,
         sum(active_days_28) as sum_active_days_28,
-        sum(active_days_prev_28) as sum_active_days_prev_28
+        sum(active_days_prev_28) as sum_active_days_prev_28,
+        sum(case when is_power_user then 1 else 0 end) as count_power_users,
+        {{ ratio('max(count_uses_28)', 'sum(count_uses_28)') }} as top_user_share
 
-    from activity
+    from contacts
     group by account_id
 
 ),
@@ -58,24 +56,84 @@ breadth as (
 
     select
         account_id,
-        count(*) as count_features_entitled,
-        sum(case when adoption_state = 'adopted' then 1 else 0 end) as count_features_adopted
+        sum(case when is_entitled then 1 else 0 end) as count_features_entitled,
+        sum(case when is_entitled and days_used_28 > 0 then 1 else 0 end) as count_features_used_28,
+        sum(case when is_entitled and adoption_state = 'adopted' then 1 else 0 end) as count_features_adopted,
+        min(first_adopted_on) as first_adopted_on
 
     from account_features
-    where is_entitled
     group by account_id
 
 ),
 
+uses as (
+
+    select
+        daily.account_id,
+        sum(daily.count_events) as count_uses_28
+
+    from daily
+    where
+        daily.date_day >= (
+            select {{ first_day_of_window('as_of.as_of_day') }}
+            from as_of
+        )
+    group by daily.account_id
+
+),
+
 -- Unattributed use counts here: somebody in the account was there.
-last_use as (
+presence as (
 
     select
         account_id,
-        max(date_day) as last_used_on
+        first_used_on,
+        last_used_on,
+        days_used_28 as active_days_28
 
-    from contact_feature_days
+    from feature_use
+    where contact_id = '' and feature_key = ''
+
+),
+
+-- What happened before the log begins is not known: neither how long it took to learn, nor how much was used then.
+log as (
+
+    select
+        min(presence.first_used_on) as begins_on,
+        {{ days_ago('min(presence.first_used_on)', 'min(as_of.as_of_day)') }} as age_days
+
+    from presence
+    cross join as_of
+
+),
+
+contracts as (
+
+    select
+        account_id,
+        min(started_on) as contract_started_on
+
+    from subscriptions
     group by account_id
+
+),
+
+friction as (
+
+    select
+        account_id,
+        count(contact_id) as count_friction_contacts_28,
+        {{ friction_sums() }}
+
+    from friction_by_contact
+    group by account_id
+
+),
+
+known as (
+
+    {{ known_friction('friction_patterns') }}
 
 ),
 
@@ -96,65 +154,77 @@ measured as (
         accounts.is_internal,
         coalesce(open_tickets.count_open_tickets, 0) as count_open_tickets,
         coalesce(people.count_contacts, 0) as count_contacts,
-        coalesce(active.count_active_contacts_28, 0) as count_active_contacts_28,
-        {{ ratio('coalesce(active.count_active_contacts_28, 0)', 'accounts.seats') }} as seats_used_share,
+        coalesce(people.count_active_contacts_28, 0) as count_active_contacts_28,
+        {{ ratio('coalesce(people.count_active_contacts_28, 0)', 'accounts.seats') }} as seats_used_share,
         coalesce(breadth.count_features_entitled, 0) as count_features_entitled,
         coalesce(breadth.count_features_adopted, 0) as count_features_adopted,
         {{ ratio('breadth.count_features_adopted', 'breadth.count_features_entitled') }} as adoption_breadth,
-        {{ ratio('coalesce(active.count_healthy_contacts, 0)', 'accounts.seats') }} as adoption_depth,
-        {{ ratio('active.sum_active_days_28', var('window_days') ~ ' * active.count_active_contacts_28') }}
+        {{ ratio('coalesce(people.count_healthy_contacts, 0)', 'accounts.seats') }} as adoption_depth,
+        {{ ratio('people.sum_active_days_28', var('window_days') ~ ' * people.count_active_contacts_28') }}
             as stickiness,
-        {{ ratio('active.sum_active_days_28 - active.sum_active_days_prev_28', 'active.sum_active_days_prev_28') }}
-            as usage_trend,
-        {{ days_ago('last_use.last_used_on', 'as_of.as_of_day') }} as days_since_last_use
+        case
+            when {{ covers_previous_window('log.age_days') }}
+                then {{ ratio(
+                    'people.sum_active_days_28 - people.sum_active_days_prev_28', 'people.sum_active_days_prev_28'
+                ) }}
+        end as usage_trend,
+        {{ days_ago('presence.last_used_on', 'as_of.as_of_day') }} as days_since_last_use,
+        {{ days_ago('presence.first_used_on', 'as_of.as_of_day') }} as days_since_first_use,
+        presence.first_used_on,
+        presence.last_used_on,
+        coalesce(contracts.contract_started_on, cast(accounts.created_at as date)) as contract_started_on,
+        log.begins_on as log_begins_on,
+        log.age_days as log_age_days,
+        breadth.first_adopted_on,
+        cast(coalesce(presence.active_days_28, 0) as bigint) as active_days_28,
+        cast(coalesce(uses.count_uses_28, 0) as bigint) as count_uses_28,
+        cast(coalesce(breadth.count_features_used_28, 0) as bigint) as count_features_used_28,
+        cast(coalesce(people.count_power_users, 0) as bigint) as count_power_users,
+        people.top_user_share,
+        {{ friction_columns('friction', 'known') }},
+        case
+            when known.knows_count_friction_28 = 1 then coalesce(friction.count_friction_contacts_28, 0)
+        end as count_friction_contacts_28
 
     from accounts
     cross join as_of
+    cross join known
+    cross join log
     left join open_tickets
         on accounts.account_id = open_tickets.account_id
     left join people
         on accounts.account_id = people.account_id
-    left join active
-        on accounts.account_id = active.account_id
     left join breadth
         on accounts.account_id = breadth.account_id
-    left join last_use
-        on accounts.account_id = last_use.account_id
+    left join uses
+        on accounts.account_id = uses.account_id
+    left join presence
+        on accounts.account_id = presence.account_id
+    left join contracts
+        on accounts.account_id = contracts.account_id
+    left join friction
+        on accounts.account_id = friction.account_id
 
 ),
 
--- Each component from 0 (bad) to 1 (good), NULL where it is not known.
 components as (
 
     select
         *,
-        adoption_breadth as health_breadth,
-        {{ clamp('seats_used_share', 0, 1) }} as health_seats,
-        -- Steady use is 0.5, doubled or more is 1, vanished is 0.
-        {{ clamp('(usage_trend + 1) / 2', 0, 1) }} as health_trend,
-        -- Used today is 1; a whole window ago, or longer, is 0.
-        {{ clamp('1 - cast(days_since_last_use as double) / ' ~ var('window_days'), 0, 1) }} as health_recency
+        {{ health_components() }}
 
     from measured
 
 ),
 
-weighed as (
+scored as (
 
     select
         *,
-        case when health_breadth is not null then {{ var('health_weight_breadth') }} else 0 end
-        + case when health_seats is not null then {{ var('health_weight_seats') }} else 0 end
-        + case when health_trend is not null then {{ var('health_weight_trend') }} else 0 end
-        + case when health_recency is not null then {{ var('health_weight_recency') }} else 0 end
-            as weight_known,
-        coalesce({{ var('health_weight_breadth') }} * health_breadth, 0)
-        + coalesce({{ var('health_weight_seats') }} * health_seats, 0)
-        + coalesce({{ var('health_weight_trend') }} * health_trend, 0)
-        + coalesce({{ var('health_weight_recency') }} * health_recency, 0)
-            as weighted_sum,
-        {{ var('health_weight_breadth') }} + {{ var('health_weight_seats') }} + {{ var('health_weight_trend') }}
-        + {{ var('health_weight_recency') }} as weight_total
+        {{ health_score() }} as health,
+        {{ health_coverage() }} as health_coverage,
+        -- Without a date of birth an account is at least as old as its first use.
+        coalesce(age_days, days_since_first_use) as known_age_days
 
     from components
 
@@ -179,15 +249,15 @@ final as (
         count_contacts,
         cast(count_active_contacts_28 as bigint) as count_active_contacts_28,
         seats_used_share,
-        count_features_entitled,
+        cast(count_features_entitled as bigint) as count_features_entitled,
         cast(count_features_adopted as bigint) as count_features_adopted,
         adoption_breadth,
         adoption_depth,
         stickiness,
         usage_trend,
         days_since_last_use,
-        {{ ratio('weighted_sum', 'weight_known') }} as health,
-        {{ ratio('weight_known', 'weight_total') }} as health_coverage,
+        health,
+        health_coverage,
         concat_ws(
             '; ',
             'uses ' || count_features_adopted || ' of ' || count_features_entitled || ' features in its plan',
@@ -201,9 +271,34 @@ final as (
                 when days_since_last_use = 0 then 'used today'
                 when days_since_last_use is not null then 'last used ' || days_since_last_use || ' days ago'
             end
-        ) as health_drivers
+        ) as health_drivers,
+        case
+            when health_coverage >= {{ var('health_min_coverage') }} and {{ covers_window('log_age_days') }}
+                then {{ band('health', 'known_age_days', 'health_bands') }}
+        end as health_band,
+        {{ band('seats_used_share', 'known_age_days', 'seats_bands') }} as seats_band,
+        first_used_on,
+        last_used_on,
+        contract_started_on,
+        -- What became a habit before the contract began cost no time at all.
+        case
+            when contract_started_on < log_begins_on then null
+            when first_adopted_on < contract_started_on then 0
+            else {{ days_ago('contract_started_on', 'first_adopted_on') }}
+        end as time_to_value_days,
+        active_days_28,
+        count_uses_28,
+        count_features_used_28,
+        count_power_users,
+        top_user_share,
+        count_friction_28,
+        count_sign_in_failures_28,
+        count_errors_28,
+        count_unsupported_browsers_28,
+        count_blocked_requests_28,
+        count_friction_contacts_28
 
-    from weighed
+    from scored
 
 )
 

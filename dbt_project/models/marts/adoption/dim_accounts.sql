@@ -6,7 +6,7 @@ subscriptions as (select * from {{ ref('stg_subscriptions') }}),
 
 contacts as (select * from {{ ref('int_contacts') }}),
 
-contact_feature_days as (select * from {{ ref('int_contact_feature_days') }}),
+feature_use as (select * from {{ ref('int_feature_use') }}),
 
 as_of as (select * from {{ ref('int_as_of') }}),
 
@@ -18,7 +18,8 @@ seen as (
     union distinct
     select account_id from contacts
     union distinct
-    select account_id from contact_feature_days
+    select account_id from feature_use
+    where contact_id = '' and feature_key = ''
 
 ),
 

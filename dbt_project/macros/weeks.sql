@@ -1,0 +1,25 @@
+{#- Whole weeks from Monday to Sunday, numbered from the one in which 1970 began. -#}
+
+{% macro week_no(day) -%}
+    cast(floor(({{ day_number(day) }} + 3) / 7.0) as bigint)
+{%- endmacro %}
+
+{% macro history_weeks() -%}
+    {#- How many weeks ago the weeks of history were: generated_number, from 1. -#}
+    {{ dbt.generate_series(var('health_history_weeks')) }}
+{%- endmacro %}
+
+{% macro weeks_of_window() -%}
+    {#- generated_number from 1 to 4: the weeks of a window, and the windows that hold a week. -#}
+    {{ dbt.generate_series(4) }}
+{%- endmacro %}
+
+{% macro history_start(as_of_day, weeks_before) -%}
+    {#- A day before all weeks of history, and so many weeks before them. -#}
+    cast({{ dbt.dateadd('day', -7 * (var('health_history_weeks') + 1 + weeks_before), as_of_day) }} as date)
+{%- endmacro %}
+
+{% macro week_ends_on(week_no) -%}
+    {#- Its Sunday. -#}
+    cast({{ dbt.dateadd('day', '7 * (' ~ week_no ~ ') + 3', "cast('1970-01-01' as date)") }} as date)
+{%- endmacro %}
