@@ -42,7 +42,6 @@ from uptake.domain.enrollments import (
     BREATHER,
     LATEST,
     controls_complete_at,
-    cursor,
     due_at,
     places,
     stage_orders,
@@ -50,6 +49,7 @@ from uptake.domain.enrollments import (
     task_ended_at,
 )
 from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText, Workspace
+from uptake.domain.ways import next_stage
 from uptake.domain.windows import next_allowed
 from uptake.ports import ControlState
 from uptake.testing import write_snapshot
@@ -126,8 +126,18 @@ BETA = release(
     },
     exit_when="contact.role == 'guest' or sends.days_since_last > 50",
     stages={
-        "tip": {"email": "tip.md", "when": "contact.active_days_28 > 3"},
-        "ask": {"task": "Ask", "dedupe": "help"},
+        "tip": {
+            "email": "tip.md",
+            "when": "contact.active_days_28 > 3",
+            "next": [{"to": "ask", "when": "contact.role == 'admin'"}, {"to": "end", "when": "account.arr < 100"}],
+        },
+        "deep": {
+            "email": "deep.md",
+            "goal": {"feature": "f2", "reach": "tried", "by": "contact"},
+            "wait_until": "feature.adoption_state == 'tried'",
+            "for": "4d",
+        },
+        "ask": {"task": "Ask", "dedupe": "help", "goal": {}},
         "more": {"email": "more.md", "after": "1d"},
     },
     workspace={
@@ -273,7 +283,7 @@ def _enroll(world, r, moments, account_id, contacts, version_id, rules):
             if r.random() < 0.85:
                 world.ledger["enrollment_contacts"].append(key | {"feature_key": r.choice(["f1", "f2"])})
                 order = list(rules.playbook.stages)
-                for stage_key in order[: r.choice([0, 0, 1, 1, 2, 3])]:
+                for stage_key in order[: r.choice([0, 0, 1, 1, 1, 2, 3])]:
                     ended_at = max(enrolled_at, r.choice(moments))
                     world.ledger["stage_ends"].append(key | {"stage_key": stage_key, "ended_at": ended_at})
                 if r.random() < 0.1:
@@ -372,6 +382,11 @@ class Model:
             shares_address_with_holdout=any(self.arm(rules, other) != Arm.TREATMENT for other in others - {account_id}),
             has_feature=bool(self.account_features.get((account_id, feature), {}).get("is_entitled")),
         )
+
+    def reached(self, goal, contact_id, account_id, feature):
+        rows, who = (self.account_features, account_id) if goal.by == "account" else (self.contact_features, contact_id)
+        state = rows.get((who, goal.feature or feature), {}).get("adoption_state")
+        return state in {"adopted", *(("tried", "lapsed") if goal.reach == "tried" else ())}
 
     def entry(self, rules):
         matching = defaultdict(list)
@@ -490,7 +505,12 @@ class Model:
                             ended[task["stage_key"]] = max(over, ended.get(task["stage_key"], over))
                         else:
                             waits = True
-                key = cursor(order, ended, known)
+                stages = rules.playbook.stages
+                key = next_stage(stages, ended, known, lambda text, row=row: self.holds(text, row))
+                if gate_held is not None:  # nobody is sent down a way that a condition opens
+                    asked = []
+                    next_stage(stages, ended, known, asked.append)
+                    waits = waits or bool(asked)
                 is_treated = enrollment["arm"] == Arm.TREATMENT
                 reasons.append(reason)
                 done.append(is_treated and key is None and not waits)
@@ -535,6 +555,9 @@ class Model:
                 due_at=due_moment,
                 is_task=stage.task is not None,
                 when=True if stage.when is None else self.holds(stage.when, row),
+                wait_until=True if stage.wait_until is None else self.holds(stage.wait_until, row),
+                wait_for=stage.wait_for or timedelta(0),
+                goal_reached=stage.goal is not None and self.reached(stage.goal, contact_id, account_id, feature),
                 paused=paused,
                 gate_held=gate_held is not None,
                 in_window=opens <= self.now,

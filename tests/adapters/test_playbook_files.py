@@ -133,7 +133,7 @@ P, W, T = "x/playbook.yml", "_workspace.yml", "x/why.md"
     [
         (P, "email: why", "emial: why", "x/playbook.yml:10: stages.why.emial: unknown key; did you mean `email`?"),
         (P, "exit_when", "exit_wen", "x/playbook.yml:7: exit_wen: unknown key; did you mean `exit_when`?"),
-        (P, "{within: 28d}", "{within: 28d, xyz: 1}", "x/playbook.yml:5: goal.xyz: unknown key; expected one of by, reach"),
+        (P, "{within: 28d}", "{within: 28d, xyz: 1}", "x/playbook.yml:5: goal.xyz: unknown key; expected one of by, none, reach"),
         (P, "  where:", "  contacts: {max: 1}\n  where:", "x/playbook.yml:4: audience.contacts.max: unknown key; expected one of max_"),
         (P, "topic: product-training\n", "", "x/playbook.yml:1: topic: the key is missing"),
         (P, "28d", "28 days", "x/playbook.yml:5: goal.within: '28 days' is not a duration; expected a number and a unit"),
@@ -157,6 +157,21 @@ P, W, T = "x/playbook.yml", "_workspace.yml", "x/why.md"
         (P, "call: {", "call: {facts: [account.ar], ", "x/playbook.yml:11: stages.call.facts.0: unknown column `account.ar`; did you mean `account.arr`?"),
         (P, "call: {", "call: {words: call.md, ", "x/playbook.yml:11: stages.call.words: no text 'call.md' in playbooks/x/"),
         (P, "email: why.md", "email: why.md\n    owner: rep", "x/playbook.yml:9: stages.why: `owner` belongs to a task, and this"),
+        (P, "email: why.md", "email: why.md\n    next: cal", "x/playbook.yml:11: stages.why.next: unknown stage `cal`; did you mean `call`?"),
+        (P, "call: {", "call: {next: why, ", "x/playbook.yml:11: stages.call.next: leads back to `why` without a bound; write {to: why, times"),
+        (P, "call: {", "call: {next: {to: why, times: 1}, ", "x/playbook.yml:11: stages.call.next.0.times: input should be greater than or"),
+        (P, "email: why.md", "email: why.md\n    next: [{to: call, when: account.ar > 1}]", "stages.why.next.0.when: unknown column `account.ar`; did you"),
+        (P, "email: why.md", "email: why.md\n    wait_until: account.chured\n    for: 3d", "11: stages.why.wait_until: unknown column `account.chured`"),
+        (P, "email: why.md", "email: why.md\n    wait_until: account.churned", "x/playbook.yml:9: stages.why: `wait_until` and `for` go together"),
+        (P, "email: why.md", "email: why.md\n    fro: 3d", "x/playbook.yml:11: stages.why.fro: unknown key; did you mean `for`?"),
+        (P, "email: why.md", "email: why.md\n    goal: {feature: alrets}", "stages.why.goal.feature: unknown feature `alrets`; did you mean `alerts`?"),
+        (P, "email: why.md", "email: why.md\n    goal: {feature: zzz}", "stages.why.goal.feature: unknown feature `zzz`; expected a key of the cat"),
+        (P, "{within: 28d}", "none", "x/playbook.yml:5: goal: a playbook without a goal says why, like goal: {none: A survey teaches nothing}"),
+        (P, "{within: 28d}", "{none: because}", "x/playbook.yml:5: goal.none: string should have at least 10 characters"),
+        (P, "{within: 28d}", "{by: account}", "x/playbook.yml:5: goal: a goal has `within`, like 28d, or says why there is `none`"),
+        (P, "teaches: dashboards\n", "", "x/playbook.yml:1: teaches: the key is missing; only a playbook without a goal teaches nothing"),
+        (P, "holdout:", "window: {start: 07:00, end: 18:00}\nholdout:", "window: reaches beyond the workspace's, 08:00 to 18:00 on mon, tue, wed, thu, fri; expected"),
+        (P, "holdout:", "window: {start: 09:00, end: 09:30}\nholdout:", "x/playbook.yml:6: window: 30 minutes long; a tick looks every 60"),
         (P, "topic:", "topic: a\ntopic:", "x/playbook.yml:3: not YAML: found duplicate key"),
         (P, "goal: {", "goal: [", "not YAML:"),
         (P, "teaches: dashboards", "teaches: &a dashboards", "x/playbook.yml:1: anchors and aliases are refused"),
@@ -372,3 +387,52 @@ def test_every_shipped_playbook_is_in_order(root: Path) -> None:
     for name in names:
         lines = (root / "playbooks" / name / "playbook.yml").read_text(encoding="utf-8").splitlines()
         assert len([line for line in lines if not line.startswith("#")]) <= 20
+
+
+SURVEY = """\
+topic: product-training
+audience: {where: account.age_days >= 60}
+goal: {none: A survey teaches nothing}
+holdout: 0%
+stages:
+  ask: {email: why.md, next: {to: ask, times: 2, when: sends.count_28d < 2}}
+window: {days: [tue], start: 09:00, end: 11:00}
+"""
+
+
+@pytest.fixture
+def survey(folder: Folder) -> Folder:
+    folder.write(P, SURVEY)
+    folder.change(T, "{{ feature.name }}", "you")
+    folder.change(T, "{{ feature.guide_url }}", "https://learn.example.com/x")
+    return folder
+
+
+def test_a_survey_teaches_nothing_and_has_a_window_and_a_bounded_loop_of_its_own(survey: Folder) -> None:
+    release = survey.files.release("x")
+    assert (release.playbook.teaches, release.workspace.window.days) == (None, ("tue",))
+    assert list(release.playbook.stages) == ["ask", "ask-2"]
+    assert release.texts["ask"] == release.texts["ask-2"]
+    assert Release.model_validate_json(release.model_dump_json()) == release
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        (P, "account.age_days >= 60", "feature.days_used_28 > 1", "2: audience.where: this playbook teaches nothing, so feature.*"),
+        (P, "sends.count_28d < 2", "account_feature.is_entitled", "6: stages.ask.next.0.when: this playbook teaches nothing, so"),
+        (P, "holdout:", "exit_when: feature.days_used_28 > 1\nholdout:", "4: exit_when: this playbook teaches nothing, so feature.*"),
+        (P, "ask: {", "ask: {goal: {}, ", "6: stages.ask.goal: a stage of a playbook that teaches nothing has no goal"),
+        (T, "About you", "About {{ feature.name }}", "x/why.md:2: `feature.name` may be empty"),
+        (P, "[tue]", "[sat]", "7: window: reaches beyond the workspace's, 08:00 to 18:00 on mon, tue, wed, thu, fri; expected a narrower one"),
+    ],
+)  # fmt: skip
+def test_what_a_survey_gets_wrong_is_said(survey: Folder, file: str, old: str, new: str, expected: str) -> None:
+    survey.change(file, old, new)
+    assert expected in "\n".join(survey.files.problems("x"))
+
+
+def test_a_wider_window_needs_a_reason(survey: Folder) -> None:
+    survey.change(P, "[tue]", "[sat]")
+    survey.change(P, "holdout:", "opt_out: {window: Nobody works on other days there}\nholdout:")
+    assert survey.files.release("x").workspace.window.days == ("sat",)

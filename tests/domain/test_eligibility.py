@@ -34,8 +34,8 @@ NO_RULES = Exclusions(churned=False, internal=False, open_ticket=False, younger_
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_one_effect(reason):
-    retry = {"outside_window", "capped_person", "capped_account", "priority_lost", "paused", "gate_held"}
-    pass_over = {"condition_false", "value_missing", "too_late", "duplicate_task"}
+    retry = {"outside_window", "capped_person", "capped_account", "priority_lost", "paused", "waiting", "gate_held"}
+    pass_over = {"condition_false", "value_missing", "too_late", "stage_goal_reached", "duplicate_task"}
     expected = Verdict.RETRY if reason in retry else Verdict.PASS_OVER if reason in pass_over else Verdict.END
     assert effect_of(reason) is expected
 
@@ -225,3 +225,24 @@ def test_an_account_has_one_task_of_a_kind_and_the_better_stage_opens_it():
 def test_a_task_that_is_open_already_keeps_its_place():
     held = {("acme", "help"): (7, "call")}
     assert settle_tasks([task(1), task(7)], held) == [Reason.DUPLICATE_TASK, None]
+
+
+def test_a_stage_waits_for_its_condition_but_not_longer_than_it_says():
+    waiting = {"due_at": NOW, "wait_until": None, "wait_for": timedelta(days=9)}
+    at = lambda days, **facts: stage_verdict(StageFacts(**waiting | facts), NOW + timedelta(days=days))  # noqa: E731
+    assert at(0) == (Verdict.RETRY, Reason.WAITING)
+    assert at(1, wait_until=True) == (Verdict.SEND, None)
+    assert at(8, wait_until=False, when=False) == (Verdict.RETRY, Reason.WAITING)  # `when` is asked when it is over
+    assert at(9) == (Verdict.SEND, None)
+    assert at(16) == (Verdict.SEND, None)
+    assert at(17) == (Verdict.PASS_OVER, Reason.TOO_LATE)
+    assert at(1, gate_held=True) == (Verdict.RETRY, Reason.GATE_HELD)
+
+
+def test_a_stage_whose_own_goal_is_reached_is_passed_over():
+    assert stage_verdict(StageFacts(due_at=NOW, goal_reached=True), NOW) == (
+        Verdict.PASS_OVER,
+        Reason.STAGE_GOAL_REACHED,
+    )
+    held = StageFacts(due_at=NOW, goal_reached=True, gate_held=True)
+    assert stage_verdict(held, NOW) == (Verdict.RETRY, Reason.GATE_HELD)

@@ -1,14 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from uptake.domain.enrollments import (
     controls_complete_at,
-    cursor,
     due_at,
-    places,
     stage_orders,
     stratum,
     task_ended_at,
@@ -16,49 +12,6 @@ from uptake.domain.enrollments import (
 from uptake.domain.playbooks import Playbook
 
 NOW = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
-KEYS = st.lists(st.sampled_from("abcdefg"), unique=True, min_size=1)
-
-
-def at(order, ended, *earlier):
-    return cursor(order, ended, places(order, earlier))
-
-
-@pytest.mark.parametrize(
-    ("order", "ended", "earlier", "expected"),
-    [
-        pytest.param("abc", "", [], "a", id="nobody has begun"),
-        pytest.param("abc", "a", [], "b", id="the next one"),
-        pytest.param("abc", "abc", [], None, id="no stage is left"),
-        pytest.param("ac", "ab", ["abc"], "c", id="a removed stage moves on to the next surviving one"),
-        pytest.param("ac", "a", ["abc"], "c", id="removed at the cursor"),
-        pytest.param("xabc", "a", ["abc"], "b", id="added before the cursor is not sent"),
-        pytest.param("axbc", "a", ["abc"], "x", id="added at the cursor is sent"),
-        pytest.param("axbc", "ab", ["abc"], "c", id="added just before the cursor is not sent"),
-        pytest.param("xbc", "a", ["abc"], "b", id="added in place of the last ended stage is not sent"),
-        pytest.param("ab", "abc", ["abc"], None, id="the last one removed"),
-        pytest.param("abcd", "abc", ["abc"], "d", id="added behind the end"),
-        pytest.param("x", "abc", ["abc"], None, id="all replaced after the end: nobody begins anew"),
-        pytest.param("bc", "q", [], "b", id="a key nobody knows holds nobody back"),
-    ],
-)
-def test_the_place_is_kept_by_key(order, ended, earlier, expected):
-    assert at(order, ended, *earlier) == expected
-
-
-@given(old=KEYS, new=KEYS, count=st.integers(0, 7))
-def test_no_ended_stage_ever_comes_again(old, new, count):
-    ended = set(old[:count])
-    place = at(new, ended, old)
-    assert place not in ended
-    assert place is None or place in new
-
-
-@given(order=KEYS)
-def test_an_unchanged_order_is_walked_once_from_end_to_end(order):
-    walked = []
-    while (key := at(order, walked, order)) is not None:
-        walked.append(key)
-    assert walked == order
 
 
 def test_due_counts_from_the_last_ended_stage_or_else_from_the_entry():

@@ -194,3 +194,37 @@ def test_a_template_is_known_by_its_text_and_layout_only() -> None:
 def test_a_workspace_cannot_be_changed_once_read() -> None:
     with pytest.raises(ValidationError):
         Workspace.model_validate(WORKSPACE).postal_address = "elsewhere"  # type: ignore[misc]
+
+
+def test_a_playbook_without_a_goal_says_why_and_may_teach_nothing() -> None:
+    survey = PLAYBOOK | {"goal": {"none": "A survey teaches nothing"}, "teaches": None}
+    assert Playbook.model_validate(survey).measured_for == timedelta(days=7)  # as long as its longest way
+    assert Playbook.model_validate(PLAYBOOK).measured_for == timedelta(days=28)
+    for goal in ("none", None, {}, {"within": "3d", "none": "Both of them together"}):
+        with pytest.raises(ValidationError, match="goal"):
+            Playbook.model_validate(survey | {"goal": goal})
+    with pytest.raises(ValidationError, match="only a playbook without a goal teaches nothing"):
+        Playbook.model_validate(PLAYBOOK | {"teaches": None})
+    with pytest.raises(ValidationError, match="a stage of a playbook that teaches nothing has no goal"):
+        Playbook.model_validate(survey | {"stages": {"a": {"email": "a.md", "goal": {}}}})
+
+
+def test_a_stage_waits_for_something_and_at_most_so_long() -> None:
+    for half in ({"wait_until": "account.churned"}, {"for": "3d"}):
+        with pytest.raises(ValidationError, match="`wait_until` and `for` go together"):
+            Stage.model_validate({"email": "a.md"} | half)
+    stage = Stage.model_validate({"email": "a.md", "wait_until": "account.churned", "for": "3d"})
+    assert stage.wait_for == timedelta(days=3)
+    assert Stage.model_validate_json(stage.model_dump_json()) == stage
+
+
+def test_a_window_lies_within_another_or_does_not() -> None:
+    week = Window(start=time(8), end=time(18))
+    assert Window(days=("tue",), start=time(9), end=time(18)).lies_within(week)
+    for other in (
+        Window(days=("sat",), start=time(9), end=time(10)),
+        Window(start=time(7), end=time(10)),
+        Window(start=time(9), end=time(19)),
+    ):
+        assert not other.lies_within(week)
+    assert week.minutes == 600

@@ -16,7 +16,8 @@ from uptake.adapters.journeys.facts import rows
 from uptake.adapters.journeys.memory import Memory, World
 from uptake.adapters.loaded_marts import LoadedMarts
 from uptake.domain.conditions import Condition, Seen, evaluate, explain, parse
-from uptake.domain.playbooks import Release
+from uptake.domain.playbooks import Release, Stage
+from uptake.domain.ways import earliest
 from uptake.domain.windows import next_allowed
 from uptake.ports import Advance, ControlState, Entry, Snapshot
 
@@ -133,12 +134,16 @@ class DuckJourneys:
 
 def _schedule(release: Release, zone: str, now: datetime) -> Sequence[tuple[str, datetime]]:
     """Return when somebody in this zone who enters now gets each e-mail, over the days of the forecast."""
-    found, workspace, ended_at = [], release.workspace, now
-    for stage_key, stage in release.playbook.stages.items():
-        ended_at += stage.after
+    workspace, stages = release.workspace, release.playbook.stages
+
+    def arrive(start: timedelta, stage: Stage) -> timedelta:
+        due_at = now + start + stage.after
         if stage.email is not None:
-            ended_at = next_allowed(ended_at, zone, workspace.window, workspace.holidays)
-            found.append((stage_key, ended_at))
+            due_at = next_allowed(due_at, zone, workspace.window, workspace.holidays)
+        return due_at - now
+
+    ends = earliest(stages, arrive)
+    found = [(key, now + ends[key]) for key, stage in stages.items() if stage.email is not None and key in ends]
     return [(key, moment) for key, moment in found if moment < now + timedelta(days=FORECAST_DAYS)]
 
 
@@ -147,8 +152,9 @@ def _conditions(releases: Mapping[int, Release]) -> Iterator[Condition]:
         if release.playbook.exit_when is not None:
             yield _read(release.playbook.exit_when, "exit_when")
         for stage in release.playbook.stages.values():
-            if stage.when is not None:
-                yield _read(stage.when, "when")
+            for text in (stage.when, stage.wait_until, *(way.when for way in stage.next)):
+                if text is not None:
+                    yield _read(text, "when")
 
 
 def _moves(condition: Condition) -> bool:

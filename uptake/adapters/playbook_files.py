@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from uptake.adapters.conditions_duckdb import Place, condition_names
 from uptake.adapters.mail_values import ValueMissing, link
 from uptake.adapters.playbook_texts import ALWAYS_KNOWN, Text, check_fields, check_links, read_text
-from uptake.adapters.playbook_yaml import Document, Problem, Source, Unreadable, meant, read_source
+from uptake.adapters.playbook_yaml import Document, Location, Problem, Source, Unreadable, meant, read_source
 from uptake.adapters.templates import check_words, compile_release
 from uptake.domain.conditions import Comparison, ConditionError, Literal, Membership, Name, Node, parse
 from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText, Workspace
@@ -99,6 +99,9 @@ class _Reader:
         document, definition = playbook
         self.problems += self._check_feature(document, definition)
         self.problems += self._check_conditions(document, definition)
+        self.problems += _check_nothing_taught(document, definition)
+        if workspace is not None:
+            self.problems += _check_window(document, definition, workspace)
         if workspace is not None and definition.topic not in workspace.topics:
             message = f"unknown topic `{definition.topic}`{meant(definition.topic, list(workspace.topics))}"
             self.problems.append(document.problem(f"{message} (topics of {WORKSPACE_FILE})", "topic"))
@@ -146,10 +149,8 @@ class _Reader:
             message = f"unknown time zone {workspace.default_time_zone!r}; expected a name like Europe/Berlin"
             self.problems.append(document.problem(message, "default_time_zone"))
         window = workspace.window
-        minutes = 60 * (window.end.hour - window.start.hour) + window.end.minute - window.start.minute
-        if minutes < 60 * _TICK_HOURS:
-            message = f"{minutes} minutes long; a tick looks every {60 * _TICK_HOURS}, so mail could miss it"
-            self.problems.append(document.problem(message, "window"))
+        if window.minutes < 60 * _TICK_HOURS:
+            self.problems.append(document.problem(_too_short(window.minutes), "window"))
         return workspace if len(self.problems) == before else None
 
     def _read(self, file: str) -> Source | None:
@@ -177,8 +178,12 @@ class _Reader:
         if playbook.exit_when is not None:
             yield from _check_condition(document, playbook.exit_when, "exit_when", "exit_when")
         for key, stage in playbook.stages.items():
-            if stage.when is not None:
-                yield from _check_condition(document, stage.when, "when", "stages", key, "when")
+            for asked in ("when", "wait_until"):
+                if (text := getattr(stage, asked)) is not None:
+                    yield from _check_condition(document, text, "when", "stages", key, asked)
+            for place, way in enumerate(stage.next):
+                if way.when is not None:
+                    yield from _check_condition(document, way.when, "when", "stages", key, "next", place, "when")
             known = condition_names("when")
             for place, name in enumerate(stage.facts):
                 if name not in known:
@@ -210,18 +215,23 @@ class _Reader:
         ]
 
     def _check_feature(self, document: Document, playbook: Playbook) -> Iterator[Problem]:
-        if self._catalogue is not None and not self._taught(playbook):
-            keys = sorted({feature.values.get("feature_key") or "" for feature in self._features} | {NEXT_BEST})
-            alike = get_close_matches(playbook.teaches, keys, n=1)
-            hint = f"; did you mean `{alike[0]}`?" if alike else f"; expected {NEXT_BEST} or a key of the catalogue"
-            yield document.problem(f"unknown feature `{playbook.teaches}`{hint}", "teaches")
+        if self._catalogue is None:
+            return
+        keys = {feature.values.get("feature_key") or "" for feature in self._features}
+        if playbook.teaches is not None and playbook.teaches not in keys | {NEXT_BEST}:
+            yield document.problem(_unknown_feature(playbook.teaches, keys | {NEXT_BEST}), "teaches")
+        for key, stage in playbook.stages.items():
+            if stage.goal is not None and stage.goal.feature is not None and stage.goal.feature not in keys:
+                yield document.problem(_unknown_feature(stage.goal.feature, keys), "stages", key, "goal", "feature")
 
     def _known_fields(self, playbook: Playbook) -> frozenset[str]:
         """Return the merge fields that have a value for everybody this playbook teaches."""
         taught = self._taught(playbook)
         columns = ("name", "guide_url", "minutes_saved_per_use")
         return ALWAYS_KNOWN | {
-            f"feature.{column}" for column in columns if all(feature.values.get(column) for feature in taught)
+            f"feature.{column}"
+            for column in columns
+            if playbook.teaches is not None and all(feature.values.get(column) for feature in taught)
         }
 
     def _check_guides(self, playbook: Playbook, workspace: Workspace) -> Iterator[Problem]:
@@ -289,10 +299,52 @@ class _Reader:
 
 def _followed(workspace: Workspace, playbook: Playbook) -> Workspace:
     """Return the workspace as it holds for this playbook."""
-    return workspace.model_copy(update={"exclusions": workspace.exclusions.without(playbook.opt_out)})
+    exclusions = workspace.exclusions.without(playbook.opt_out)
+    return workspace.model_copy(update={"exclusions": exclusions, "window": playbook.window or workspace.window})
 
 
-def _check_condition(document: Document, text: str, place: Place, *location: str) -> Iterator[Problem]:
+def _unknown_feature(feature: str, keys: Collection[str]) -> str:
+    alike = get_close_matches(feature, sorted(keys), n=1)
+    expected = f"{NEXT_BEST} or a key of the catalogue" if NEXT_BEST in keys else "a key of the catalogue"
+    return f"unknown feature `{feature}`" + (f"; did you mean `{alike[0]}`?" if alike else f"; expected {expected}")
+
+
+def _check_window(document: Document, playbook: Playbook, workspace: Workspace) -> Iterator[Problem]:
+    """Yield a window that a tick could miss, or that lies outside the workspace's without saying why."""
+    own, general = playbook.window, workspace.window
+    if own is None:
+        return
+    if (minutes := own.minutes) < 60 * _TICK_HOURS:
+        yield document.problem(_too_short(minutes), "window")
+    if not own.lies_within(general) and playbook.opt_out.window is None:
+        days = ", ".join(general.days)
+        message = f"reaches beyond the workspace's, {general.start:%H:%M} to {general.end:%H:%M} on {days}"
+        yield document.problem(f"{message}; expected a narrower one, or the reason in opt_out.window", "window")
+
+
+def _too_short(minutes: int) -> str:
+    return f"{minutes} minutes long; a tick looks every {60 * _TICK_HOURS}, so mail could miss it"
+
+
+def _check_nothing_taught(document: Document, playbook: Playbook) -> Iterator[Problem]:
+    """Yield conditions on a feature in a playbook that teaches none: they would be unknown for everybody."""
+    if playbook.teaches is not None:
+        return
+    asked: list[tuple[str | None, Location]] = [
+        (playbook.audience.where, ("audience", "where")),
+        (playbook.exit_when, ("exit_when",)),
+    ]
+    for key, stage in playbook.stages.items():
+        asked += [(stage.when, ("stages", key, "when")), (stage.wait_until, ("stages", key, "wait_until"))]
+        asked += [(way.when, ("stages", key, "next", place, "when")) for place, way in enumerate(stage.next)]
+    for text, location in asked:
+        if text is not None and any(name in text for name in ("feature.", "account_feature.")):
+            yield document.problem(
+                "this playbook teaches nothing, so feature.* and account_feature.* are unknown", *location
+            )
+
+
+def _check_condition(document: Document, text: str, place: Place, *location: str | int) -> Iterator[Problem]:
     try:
         condition = parse(text, condition_names(place))
     except ConditionError as error:

@@ -147,6 +147,7 @@ class Document:
                     message = "the key is missing"
                 case "value_error":
                     message = str(one["ctx"]["error"])
+                    location += getattr(one["ctx"]["error"], "location", ())
                 case _:
                     message = _lower_first(one["msg"]) + _found(one["input"], location)
             yield self.problem(message, *location)
@@ -185,7 +186,7 @@ def _fields(model: type[BaseModel], location: Location) -> list[str]:
         if fields is not None and step in fields:
             found = _model_in(fields[step].annotation)
         # Inside a dict or a list the step is a key or an index, and the model stays the same.
-    return list(getattr(found, "model_fields", {}))
+    return [field.alias or name for name, field in getattr(found, "model_fields", {}).items()]
 
 
 def _model_in(annotation: Any) -> Any:

@@ -33,11 +33,13 @@ class Reason(StrEnum):
     CAPPED_ACCOUNT = "capped_account"  #: too many mails into this account
     PRIORITY_LOST = "priority_lost"  #: another stage won this address in this tick
     PAUSED = "paused"  #: everything, the playbook or the account is paused
+    WAITING = "waiting"  #: the stage's `wait_until` is not true yet
     GATE_HELD = "gate_held"  #: no passed gate row for this snapshot, or the snapshot is stale
     # pass over
     CONDITION_FALSE = "condition_false"  #: the stage's `when` is not true
     VALUE_MISSING = "value_missing"  #: the stage's `when` is unknown, or a merge field has neither value nor default
     TOO_LATE = "too_late"  #: due more than seven days ago
+    STAGE_GOAL_REACHED = "stage_goal_reached"  #: what this one stage is for has been reached
     DUPLICATE_TASK = "duplicate_task"  #: a task with the same dedupe key is open for this account
     # end
     GOAL_REACHED = "goal_reached"
@@ -59,12 +61,20 @@ _EFFECTS: dict[Reason, Verdict] = {
             Reason.CAPPED_ACCOUNT,
             Reason.PRIORITY_LOST,
             Reason.PAUSED,
+            Reason.WAITING,
             Reason.GATE_HELD,
         ),
         Verdict.RETRY,
     ),
     **dict.fromkeys(
-        (Reason.CONDITION_FALSE, Reason.VALUE_MISSING, Reason.TOO_LATE, Reason.DUPLICATE_TASK), Verdict.PASS_OVER
+        (
+            Reason.CONDITION_FALSE,
+            Reason.VALUE_MISSING,
+            Reason.TOO_LATE,
+            Reason.STAGE_GOAL_REACHED,
+            Reason.DUPLICATE_TASK,
+        ),
+        Verdict.PASS_OVER,
     ),
 }
 
@@ -232,6 +242,9 @@ class StageFacts:
 
     due_at: datetime
     is_task: bool = False
+    wait_until: bool | None = True  # what is waited for; True without one
+    wait_for: timedelta = timedelta(0)  # how long at most, from when it is due
+    goal_reached: bool = False  # what the stage is for
     when: bool | None = True  # the stage's condition; True without one
     paused: bool = False
     gate_held: bool = False
@@ -245,7 +258,9 @@ def stage_verdict(facts: StageFacts, now: datetime) -> tuple[Verdict, Reason | N
     cannot be taken back.
     """
     reasons = (
-        (Reason.TOO_LATE, now - facts.due_at > LATEST),
+        (Reason.TOO_LATE, now - facts.due_at - facts.wait_for > LATEST),
+        (Reason.WAITING, not facts.gate_held and facts.wait_until is not True and now < facts.due_at + facts.wait_for),
+        (Reason.STAGE_GOAL_REACHED, not facts.gate_held and facts.goal_reached),
         (Reason.CONDITION_FALSE, not facts.gate_held and facts.when is False),
         (Reason.VALUE_MISSING, not facts.gate_held and facts.when is None),
         (Reason.PAUSED, facts.paused),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from uptake.domain.playbooks import Playbook, Release
+from uptake.domain.ways import longest
 
 #: Least time between two mails to one address. Ticks come hourly: one that is started twice changes nothing.
 BREATHER = timedelta(minutes=30)
@@ -41,20 +42,6 @@ def places(order: Sequence[str], earlier: Iterable[Sequence[str]] = ()) -> dict[
     return found
 
 
-def cursor(order: Sequence[str], ended: Collection[str], known: Mapping[str, float]) -> str | None:
-    """Return the first stage after every ended one; None when no stage is left.
-
-    A stage that was put in before the last ended one is therefore never sent, and no ended stage comes twice.
-
-    Args:
-        order: Stage keys of the definition that counts.
-        ended: Keys of the stages that are over for this contact, in whatever order.
-        known: What `places` says of `order`; an ended key it does not know holds nobody back.
-    """
-    last = max((known[key] for key in ended if key in known), default=-1.0)
-    return next((key for key in order if known[key] > last), None)
-
-
 def due_at(after: timedelta, *, enrolled_at: datetime, ended_at: Iterable[datetime] = ()) -> datetime:
     """Return when the stage at the cursor is due: `after` the end of the stage before, or after the entry."""
     return max(ended_at, default=enrolled_at) + after
@@ -70,11 +57,11 @@ def task_ended_at(decided_at: datetime, *, due_at: datetime, closed_at: datetime
 
 
 def controls_complete_at(playbook: Playbook, enrolled_at: datetime) -> datetime:
-    """Return when an account of a control arm has had its journey: as soon as a treated one could have.
+    """Return when an account of a control arm has had its journey: when a treated one had, by the longest way.
 
     Without it a held-out account would stay in for ever, and could not enter again when treated ones can.
     """
-    return sum((stage.after for stage in playbook.stages.values()), start=timedelta(0)) + enrolled_at
+    return enrolled_at + longest(playbook.stages)
 
 
 _SEATS_BANDS = ((10, "1-10"), (50, "11-50"), (200, "51-200"), (1_000, "201-1000"))

@@ -20,8 +20,11 @@ from pydantic import (
     PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
+
+from uptake.domain.ways import Misplaced, longest, write_out
 
 FROM_FILE = "file"  # validation context of what a person wrote
 
@@ -120,12 +123,49 @@ class Audience(Strict):
     contacts: ContactChoice = ContactChoice()
 
 
+def _goal(value: object) -> object:
+    """Refuse a bare `none`: whoever asks later wants to know why nothing is measured."""
+    if value in (None, "none"):
+        raise ValueError("a playbook without a goal says why, like goal: {none: A survey teaches nothing}")
+    return value
+
+
 class Goal(Strict):
-    """What the playbook wants, measured in product usage and counted alike in every arm."""
+    """What the playbook wants, measured in product usage and counted alike in every arm; or why it wants nothing."""
 
     reach: Literal["adopted", "tried"] = "adopted"
     by: Literal["account", "contact"] = "account"
-    within: Duration = Field(description="How long after entry it counts, like 28d")
+    within: Duration | None = Field(default=None, description="How long after entry it counts, like 28d")
+    none: OptOutReason | None = Field(default=None, description="Why there is no goal: reported without lift")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Goal:
+        if (self.within is None) == (self.none is None):
+            raise ValueError("a goal has `within`, like 28d, or says why there is `none`")
+        return self
+
+
+class StageGoal(Strict):
+    """What one stage is for: who has reached it already is not asked again."""
+
+    feature: Key | None = Field(default=None, description="A feature_key; default: what the playbook teaches")
+    reach: Literal["adopted", "tried"] = "adopted"
+    by: Literal["account", "contact"] = "account"
+
+
+class Way(Strict):
+    """Where a contact goes from a stage."""
+
+    to: Key = Field(description="A later stage, or end")
+    when: Condition | None = None
+    times: int | None = Field(default=None, ge=2, le=20, description="Of a way back: how often that part is walked")
+
+
+def _ways(value: object) -> object:
+    """Read `next: tips` and `next: {to: tips, when: ...}` as the one way they are."""
+    if isinstance(value, str):
+        return ({"to": value},)
+    return (value,) if isinstance(value, dict) else value
 
 
 class ReEntry(Strict):
@@ -138,10 +178,18 @@ class ReEntry(Strict):
 class Stage(Strict):
     """One step: an e-mail to each contact, or a task for a person."""
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     email: TextFile | None = Field(default=None, description="Text in the same folder")
     task: str | None = Field(default=None, min_length=1, max_length=200, description="What somebody should do")
     after: Duration = Field(default=timedelta(0), description="Counted from the end of the stage before")
     when: Condition | None = None
+    wait_until: Condition | None = Field(default=None, description="Wait, from when it is due, until this is true")
+    wait_for: Duration | None = Field(default=None, alias="for", description="How long `wait_until` waits at most")
+    goal: StageGoal | None = None
+    next: Annotated[tuple[Way, ...], BeforeValidator(_ways)] = Field(
+        default=(), max_length=10, description="Where it goes from here; default: the next stage of the file"
+    )
     owner: str | None = Field(default=None, min_length=1, description="Who does the task; default: the account's CSM")
     within: Duration | None = Field(default=None, description="How long the task may take; default 7d")
     dedupe: Key | None = Field(
@@ -156,6 +204,8 @@ class Stage(Strict):
             raise ValueError("a stage has either `email` or `task`")
         if self.task is None and (of_task := [key for key in _OF_TASKS if getattr(self, key)]):
             raise ValueError(f"`{of_task[0]}` belongs to a task, and this stage is an e-mail")
+        if (self.wait_until is None) != (self.wait_for is None):
+            raise ValueError("`wait_until` and `for` go together: until what is waited, and how long at most")
         return self
 
     def dedupe_key(self, playbook: str, stage_key: str) -> str:
@@ -180,6 +230,7 @@ class OptOut(Strict):
     internal: OptOutReason | None = None
     open_ticket: OptOutReason | None = None
     too_new: OptOutReason | None = None
+    window: OptOutReason | None = Field(default=None, description="Why mail may leave outside the workspace's window")
 
 
 class Edits(StrEnum):
@@ -192,10 +243,10 @@ class Edits(StrEnum):
 class Playbook(Strict):
     """One playbook file."""
 
-    teaches: Key = Field(description="A feature_key of the catalogue, or next_best")
+    teaches: Key | None = Field(default=None, description="A feature_key of the catalogue, or next_best")
     topic: Key = Field(description="Unsubscribe topic, from _workspace.yml")
     audience: Audience
-    goal: Goal
+    goal: Annotated[Goal, BeforeValidator(_goal)]
     holdout: Share = Field(description="Share of accounts that get nothing, so that lift can be measured")
     exit_when: Condition | None = None
     stages: dict[Key, Stage] = Field(min_length=1)
@@ -203,6 +254,26 @@ class Playbook(Strict):
     opt_out: OptOut = OptOut()
     edits: Edits = Edits.FOLLOW
     priority: int = Field(default=100, ge=0, le=1_000, description="The lowest wins a person's attention")
+    window: Window | None = Field(default=None, description="When its mail may leave; default: the workspace's")
+
+    @field_validator("stages")
+    @classmethod
+    def _write_out(cls, stages: dict[Key, Stage]) -> dict[Key, Stage]:
+        """Loops are written out at once, so that nothing that reads stages ever meets one."""
+        return write_out(stages)
+
+    @model_validator(mode="after")
+    def _teaches_for_a_goal(self) -> Playbook:
+        if self.teaches is None and self.goal.none is None:
+            raise Misplaced("the key is missing; only a playbook without a goal teaches nothing", "teaches")
+        if self.teaches is None and (aimed := [key for key, stage in self.stages.items() if stage.goal]):
+            raise Misplaced("a stage of a playbook that teaches nothing has no goal", "stages", aimed[0], "goal")
+        return self
+
+    @property
+    def measured_for(self) -> timedelta:
+        """How long after entry its enrollments are looked at."""
+        return self.goal.within or longest(self.stages)
 
 
 class Sender(Strict):
@@ -238,6 +309,15 @@ class Window(Strict):
         if not self.start < self.end:
             raise ValueError(f"window ends at {self.end:%H:%M}, which is not after its start {self.start:%H:%M}")
         return self
+
+    @property
+    def minutes(self) -> int:
+        """How long it is open on each of its days."""
+        return 60 * (self.end.hour - self.start.hour) + self.end.minute - self.start.minute
+
+    def lies_within(self, other: Window) -> bool:
+        """Say whether mail may leave in `other` whenever it may in this one."""
+        return set(self.days) <= set(other.days) and other.start <= self.start and self.end <= other.end
 
 
 class Exclusions(Strict):

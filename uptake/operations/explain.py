@@ -12,11 +12,13 @@ import pyarrow.compute as pc
 
 from uptake.domain.arms import Arm, arm_of
 from uptake.domain.conditions import Seen
-from uptake.domain.enrollments import cursor, due_at, places, stage_orders
+from uptake.domain.enrollments import due_at, places, stage_orders
 from uptake.domain.playbooks import Cap, Release, Stage
+from uptake.domain.ways import next_stage
 from uptake.errors import Refused
 from uptake.operations.gate import Gate, fresh_gate
 from uptake.operations.preview import outside
+from uptake.operations.plan import goal_hash
 from uptake.operations.tick import counting_releases, entries_held
 from uptake.ports import Approved, ControlState, Entry, Journeys, Ledger, Snapshot, Snapshots
 
@@ -212,7 +214,6 @@ def _playbook(
         if row["playbook"] == release.name
     ]
     drawn = arm_of(asked.account_id, salt=release.name, holdout=rules.holdout, global_control=workspace.global_control)
-    goal_hash = asked.snapshot.manifest.get("goal_hash")
     addresses = [row["address_hash"] for row in _where(asked.tables["people"], "contact_id", asked.contact_id)]
     return PlaybookExplanation(
         playbook=release.name,
@@ -221,7 +222,9 @@ def _playbook(
         entries_held=(
             "no release of it is approved"
             if approval is None
-            else asked.gate.held or entries_held(approval, asked.controls, asked.now, goal_hash=goal_hash)
+            else asked.gate.held or entries_held(
+                approval, asked.controls, asked.now, goal_hash=goal_hash(asked.snapshot, approval.release)
+            )
         ),
         arm=recorded[0] if recorded else drawn.value,
         enters=asked.contact_id in entry.contacts["contact_id"].to_pylist(),
@@ -324,9 +327,6 @@ def _next_stage(
     release = releases[following.get(version_id, version_id)]
     stages: Mapping[str, Stage] = release.playbook.stages
     known = places(list(stages), stage_orders(releases, release.name))
-    key = cursor(list(stages), [stage_key for stage_key, _ in ended], known)
-    if key is None:
-        return None
     enrolled_at = _aware(enrollment["enrolled_at"])
     facts = asked.journeys.facts(
         pa.table(
@@ -342,6 +342,14 @@ def _next_stage(
         asked.tables,
         asked.now,
     ).to_pylist()[0]
+    key = next_stage(
+        stages,
+        [stage_key for stage_key, _ in ended],
+        known,
+        lambda condition: asked.journeys.seen(condition, "when", facts, asked.now)[0],
+    )
+    if key is None:
+        return None
     text = stages[key].when
     holds, when = (True, ()) if text is None else asked.journeys.seen(text, "when", facts, asked.now)
     on_their_way = [

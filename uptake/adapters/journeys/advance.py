@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 
 import duckdb
 import pyarrow as pa
@@ -16,7 +16,8 @@ from uptake.adapters.journeys import clocks, endings, facts, side, verdicts
 from uptake.domain.conditions import Condition
 from uptake.domain.eligibility import Reason, effect_of
 from uptake.domain.enrollments import places, stage_orders
-from uptake.domain.playbooks import Release
+from uptake.domain.playbooks import Release, Stage
+from uptake.domain.ways import ways
 from uptake.ports import Advance, ControlState
 
 ENDINGS = pa.schema({"enrollment_id": side.INT, "contact_id": side.TEXT, "reason": side.TEXT})
@@ -36,11 +37,19 @@ _STAGES = pa.schema(
         "place": side.FLOAT,
         "is_task": side.BOOL,
         "after": pa.duration("us"),
+        "wait_for": pa.duration("us"),  # zero without `wait_until`
         "dedupe_key": side.TEXT,
         "owner": side.TEXT,
+        "goal_feature": side.TEXT,  # NULL: the taught one
+        "goal_by_account": side.BOOL,
+        "goal_is_adopted": side.BOOL,  # NULL: the stage has no goal of its own
     }
 )
+_WAYS = pa.schema(
+    {"version_id": side.INT, "stage_key": side.TEXT, "choice": side.INT, "to_place": side.FLOAT, "condition": side.TEXT}
+)
 _PLACES = pa.schema({"version_id": side.INT, "stage_key": side.TEXT, "place": side.FLOAT})
+PAST_THE_END = 1e9  # the place of no stage
 _QUESTION = pa.schema({"v": side.INT, "k": side.TEXT})
 
 
@@ -66,6 +75,8 @@ def decide(
     # While the gate is held no condition counts, so none is asked.
     _judge(connection, "exits", "open_contacts", read, "exit_when", now, {} if gate_held else _exits(counting))
     connection.execute(endings.CONTACTS)
+    connection.execute(endings.STANDING)
+    _judge(connection, "branches", "standing", read, "when", now, {} if gate_held else _branches(counting))
     connection.execute(endings.CURSORS)
     connection.execute(endings.ENROLLMENTS)
     return Advance(
@@ -77,7 +88,7 @@ def decide(
     )
 
 
-_WAITS = frozenset({Reason.OUTSIDE_WINDOW, Reason.PAUSED, Reason.GATE_HELD})
+_WAITS = frozenset({Reason.OUTSIDE_WINDOW, Reason.PAUSED, Reason.WAITING, Reason.GATE_HELD})
 
 
 def only_waits(found: Advance) -> bool:
@@ -95,13 +106,16 @@ def next_change(connection: duckdb.DuckDBPyConnection) -> datetime | None:
     return None if found is None or found[0] is None else side.aware(found[0])
 
 
-# Stages fall due and become too late, windows open, control arms complete, consents expire.
+# Stages fall due, have waited long enough and become too late, tasks lapse, windows open, control arms complete,
+# consents expire.
 _NEXT_CHANGE = """
 with
 moments as (
     select due_at as at from cursors
     union all
-    select due_at + (moment.now - moment.too_late_before) from cursors cross join moment
+    select due_at + wait_for from cursors
+    union all
+    select due_at + wait_for + (moment.now - moment.too_late_before) from cursors cross join moment
     union all
     select opens_at from opens
     union all
@@ -133,6 +147,7 @@ def _verdicts(
         connection.execute(clocks.NOBODY)
         return VERDICTS.empty_table()
     _judge(connection, "whens", "due", read, "when", now, {} if gate_held else _whens(counting))
+    _judge(connection, "waits", "due", read, "when", now, {} if gate_held else _waits(counting))
     clocks.solve(
         connection, "due", {version_id: release.workspace for version_id, (_, release) in counting.items()}, now
     )
@@ -170,14 +185,17 @@ def _judge(
 
     `questions`: condition -> (version_id, stage_key) it belongs to; stage_key None = every row of the version.
     """
-    connection.execute(f"create temp table {name} (enrollment_id bigint, contact_id varchar, holds boolean)")
+    connection.execute(
+        f"create temp table {name} (enrollment_id bigint, contact_id varchar, condition varchar, holds boolean)"
+    )
     for text, places_asked in questions.items():
         asked = pa.Table.from_pylist([{"v": v, "k": k} for v, k in places_asked], schema=_QUESTION)
         connection.register("question", asked)
         only = "(base.version_id, coalesce($key, '')) in (select (v, coalesce(k, '')) from question)"
         key = "base.stage_key" if places_asked[0][1] is not None else "null"
         found = facts.matching(connection, base, read(text, place), now, only=only.replace("$key", key))
-        found.select("enrollment_id, contact_id, holds").insert_into(name)
+        asked_as = duckdb.ConstantExpression(text).alias("condition")
+        found.select("enrollment_id", "contact_id", asked_as, "holds").insert_into(name)
 
 
 def _exits(counting: Mapping[int, tuple[int, Release]]) -> dict[str, list[tuple[int, str | None]]]:
@@ -189,11 +207,27 @@ def _exits(counting: Mapping[int, tuple[int, Release]]) -> dict[str, list[tuple[
 
 
 def _whens(counting: Mapping[int, tuple[int, Release]]) -> dict[str, list[tuple[int, str | None]]]:
+    return _of_stages(counting, lambda stage: [stage.when])
+
+
+def _waits(counting: Mapping[int, tuple[int, Release]]) -> dict[str, list[tuple[int, str | None]]]:
+    return _of_stages(counting, lambda stage: [stage.wait_until])
+
+
+def _branches(counting: Mapping[int, tuple[int, Release]]) -> dict[str, list[tuple[int, str | None]]]:
+    return _of_stages(counting, lambda stage: [way.when for way in stage.next])
+
+
+def _of_stages(
+    counting: Mapping[int, tuple[int, Release]], asked: Callable[[Stage], Iterable[str | None]]
+) -> dict[str, list[tuple[int, str | None]]]:
+    """Return each condition of a kind with the stages that ask it."""
     questions: dict[str, list[tuple[int, str | None]]] = {}
     for version_id, (_, release) in counting.items():
         for key, stage in release.playbook.stages.items():
-            if stage.when is not None:
-                questions.setdefault(stage.when, []).append((version_id, key))
+            for condition in dict.fromkeys(asked(stage)):
+                if condition is not None:
+                    questions.setdefault(condition, []).append((version_id, key))
     return questions
 
 
@@ -203,12 +237,23 @@ def _register_stages(
     counting: Mapping[int, tuple[int, Release]],
 ) -> None:
     """Lay down the stages that count for each entered version, and the place of every key it may have passed."""
-    stages, known = [], []
+    stages, known, routes = [], [], []
     for version_id, (_, release) in counting.items():
         order = list(release.playbook.stages)
         others = stage_orders(releases, release.name)
         known += [
             {"version_id": version_id, "stage_key": key, "place": place} for key, place in places(order, others).items()
+        ]
+        routes += [
+            {
+                "version_id": version_id,
+                "stage_key": key,
+                "choice": choice,
+                "to_place": PAST_THE_END if to is None else order.index(to),
+                "condition": when,
+            }
+            for key in order
+            for choice, (to, when) in enumerate(ways(release.playbook.stages, key))
         ]
         stages += [
             {
@@ -217,13 +262,26 @@ def _register_stages(
                 "place": place,
                 "is_task": stage.task is not None,
                 "after": stage.after,
+                "wait_for": stage.wait_for or timedelta(0),
                 "dedupe_key": stage.dedupe_key(release.name, key),
                 "owner": stage.owner,
+                **_goal(stage),
             }
             for place, (key, stage) in enumerate(release.playbook.stages.items())
         ]
     connection.register("stages", pa.Table.from_pylist(stages, schema=_STAGES))
+    connection.register("ways", pa.Table.from_pylist(routes, schema=_WAYS))
     connection.register("places", pa.Table.from_pylist(known, schema=_PLACES))
+
+
+def _goal(stage: Stage) -> dict[str, object]:
+    if stage.goal is None:
+        return {}
+    return {
+        "goal_feature": stage.goal.feature,
+        "goal_by_account": stage.goal.by == "account",
+        "goal_is_adopted": stage.goal.reach == "adopted",
+    }
 
 
 def _effects() -> pa.Table:

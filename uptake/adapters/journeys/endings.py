@@ -57,9 +57,10 @@ left join contact_features as own
 left join exits on exits.enrollment_id = open_contacts.enrollment_id and exits.contact_id = open_contacts.contact_id
 """
 
-# Where each treated contact that stays stands. `stage_key` NULL: no stage is left.
-CURSORS = """
-create temp table cursors as
+# Where each treated contact that stays stands: behind the ended stage that comes last in the file. `stage_key` NULL: it
+# has begun with none, or that stage was removed.
+STANDING = """
+create temp table standing as
 with
 staying as (
     select * from contacts_decided
@@ -95,14 +96,6 @@ ended as (
     group by staying.enrollment_id, staying.contact_id
 ),
 
-next_places as (
-    select staying.enrollment_id, staying.contact_id, min(stages.place) as place
-    from staying
-    left join ended using (enrollment_id, contact_id)
-    inner join stages on stages.version_id = staying.version_id and stages.place > coalesce(ended.place, -1)
-    group by staying.enrollment_id, staying.contact_id
-),
-
 waiting as (
     select enrollment_id, contact_id from open_sends
     union
@@ -112,14 +105,57 @@ waiting as (
 select
     staying.enrollment_id, staying.contact_id, staying.account_id, staying.address_hash, staying.feature_key,
     staying.version_id, staying.playbook, staying.entry_no, staying.age_days,
-    stages.stage_key, stages.place, stages.is_task, stages.dedupe_key, stages.owner,
-    coalesce(ended.ended_at, staying.enrolled_at) + stages.after as due_at,
-    waiting.contact_id is not null as is_waiting
+    stages.stage_key,
+    coalesce(ended.place, -1) as place,
+    coalesce(ended.ended_at, staying.enrolled_at) as counts_from,
+    waiting.contact_id is not null as is_on_its_way
 from staying
 left join ended using (enrollment_id, contact_id)
-left join next_places using (enrollment_id, contact_id)
-left join stages on stages.version_id = staying.version_id and stages.place = next_places.place
+left join stages on stages.version_id = staying.version_id and stages.place = ended.place
 left join waiting using (enrollment_id, contact_id)
+"""
+
+# The stage each of them waits for, the same as `uptake.domain.ways.next_stage`. `stage_key` NULL: no stage is left.
+# While the gate is held nobody is sent down a way that a condition opens: the contact waits where it stands.
+CURSORS = """
+create temp table cursors as
+with
+open_ways as (
+    select standing.enrollment_id, standing.contact_id, arg_min(ways.to_place, ways.choice) as place
+    from standing
+    inner join ways on ways.version_id = standing.version_id and ways.stage_key = standing.stage_key
+    left join branches
+        on
+            branches.enrollment_id = standing.enrollment_id
+            and branches.contact_id = standing.contact_id
+            and branches.condition = ways.condition
+    where ways.condition is null or branches.holds
+    group by standing.enrollment_id, standing.contact_id
+),
+
+following as (
+    select standing.enrollment_id, standing.contact_id, min(stages.place) as place
+    from standing
+    inner join stages on stages.version_id = standing.version_id and stages.place > standing.place
+    where standing.stage_key is null
+    group by standing.enrollment_id, standing.contact_id
+),
+
+forks as (select distinct version_id, stage_key from ways where condition is not null)
+
+select
+    standing.* exclude (stage_key, place, counts_from, is_on_its_way),
+    stages.stage_key, stages.place, stages.is_task, stages.dedupe_key, stages.owner, stages.wait_for,
+    stages.goal_feature, stages.goal_by_account, stages.goal_is_adopted,
+    standing.counts_from + stages.after as due_at,
+    standing.is_on_its_way or (moment.gate_held is not null and forks.stage_key is not null) as is_waiting
+from standing
+cross join moment
+left join open_ways using (enrollment_id, contact_id)
+left join following using (enrollment_id, contact_id)
+left join stages
+    on stages.version_id = standing.version_id and stages.place = coalesce(open_ways.place, following.place)
+left join forks on forks.version_id = standing.version_id and forks.stage_key = standing.stage_key
 """
 
 ENROLLMENTS = """

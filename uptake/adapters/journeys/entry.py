@@ -24,7 +24,8 @@ LEFT_OUT = pa.schema({"account_id": side.TEXT, "contact_id": side.TEXT, "reason"
 
 _RULE = pa.schema(
     {
-        "teaches": side.TEXT,  # NULL: the recommended feature of each contact
+        "teaches": side.TEXT,  # NULL: the recommended feature of each contact, or nothing
+        "teaches_nothing": side.BOOL,
         "max_per_account": side.INT,
         "not_churned": side.BOOL, "not_internal": side.BOOL, "no_open_ticket": side.BOOL, "min_age_days": side.FLOAT,
         "max_entries": side.INT, "re_entry_after": pa.duration("us"),
@@ -134,7 +135,7 @@ answers as (
         coalesce(role_places.place, roles.count_roles) as role_place,
         coalesce(contacts.active_days_28, 0) as active_days_28,
         case
-            when not coalesce(features.is_entitled, false) then 'nothing_to_teach'
+            when not entry_rule.teaches_nothing and not coalesce(features.is_entitled, false) then 'nothing_to_teach'
             when goal_reached(
                 case when rules.goal_by_account then features.adoption_state else own.adoption_state end,
                 rules.goal_is_adopted
@@ -154,6 +155,7 @@ answers as (
     left join contact_features as own
         on own.contact_id = matched.contact_id and own.feature_key = matched.feature_key
     left join role_places on role_places.role = contacts.role
+    cross join entry_rule
     cross join (select count(*) as count_roles from role_places) as roles
 )
 
@@ -290,6 +292,7 @@ def _rule(release: Release) -> dict[str, object]:
     playbook, exclusions = release.playbook, release.workspace.exclusions
     return {
         "teaches": None if playbook.teaches == NEXT_BEST else playbook.teaches,
+        "teaches_nothing": playbook.teaches is None,
         "max_per_account": playbook.audience.contacts.max_per_account,
         "not_churned": exclusions.churned,
         "not_internal": exclusions.internal,

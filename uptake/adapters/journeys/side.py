@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import duckdb
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow as pa
 from uptake.domain.arms import GLOBAL_CONTROL_SALT
 from uptake.domain.enrollments import BREATHER, LATEST
 from uptake.domain.playbooks import Release
+from uptake.domain.ways import longest
 from uptake.ports import ControlState
 
 TEXT, INT, FLOAT, BOOL, AT = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.timestamp("us")
@@ -222,7 +223,7 @@ def _rule(version_id: int, counts_as: int, release: Release, now: datetime) -> d
         "person_since": naive(now - workspace.caps.person.per),
         "account_mails": workspace.caps.account.mails,
         "account_since": naive(now - workspace.caps.account.per),
-        "controls_complete_after": sum((stage.after for stage in playbook.stages.values()), start=timedelta(0)),
+        "controls_complete_after": longest(playbook.stages),
     }
 
 

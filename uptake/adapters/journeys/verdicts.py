@@ -40,7 +40,12 @@ select
     rules.counts_as,
     rules.priority,
     case
-        when due.due_at < moment.too_late_before then 'too_late'
+        when due.due_at + due.wait_for < moment.too_late_before then 'too_late'
+        when moment.gate_held is null and waits.contact_id is not null and not coalesce(waits.holds, false)
+            and moment.now < due.due_at + due.wait_for then 'waiting'
+        when moment.gate_held is null and due.goal_is_adopted is not null and goal_reached(
+            case when due.goal_by_account then features.adoption_state else own.adoption_state end, due.goal_is_adopted
+        ) then 'stage_goal_reached'
         when moment.gate_held is null and whens.contact_id is not null and whens.holds is null then 'value_missing'
         when moment.gate_held is null and not whens.holds then 'condition_false'
         when paused.scope is not null then 'paused'
@@ -57,6 +62,17 @@ inner join rules using (version_id)
 cross join moment
 inner join paused using (enrollment_id, contact_id)
 left join whens using (enrollment_id, contact_id)
+left join waits using (enrollment_id, contact_id)
+left join account_features as features
+    on
+        features.account_id = due.account_id
+        and features.feature_key = coalesce(due.goal_feature, due.feature_key)
+        and due.goal_is_adopted is not null
+left join contact_features as own
+    on
+        own.contact_id = due.contact_id
+        and own.feature_key = coalesce(due.goal_feature, due.feature_key)
+        and due.goal_is_adopted is not null
 left join opens using (version_id, contact_id)
 """
 

@@ -110,7 +110,7 @@ def _enroll(
     gate_id: int,
     now: datetime,
 ) -> int:
-    goal = approved.release.playbook.goal
+    playbook = approved.release.playbook
     entering = _accounts(entrants)
     constants = {
         "version_id": approved.version_id,
@@ -119,9 +119,9 @@ def _enroll(
         "snapshot_id": snapshot_id,
         "gate_id": gate_id,
         "enrolled_at": now,
-        "goal_reach": goal.reach,
-        "goal_by": goal.by,
-        "window_ends_at": now + goal.within,
+        "goal_reach": playbook.goal.reach if playbook.goal.none is None else "none",
+        "goal_by": playbook.goal.by,
+        "window_ends_at": now + playbook.measured_for,
         "status": OPEN,
     }
     rows = (

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from uptake.adapters.ledger.arrow import TIMESTAMP, fetch
 from uptake.adapters.ledger.schema import decisions, delivery_events, enrollment_contacts, enrollments, sends
 
-_KINDS = {"enrollment_id": pa.int64(), "entry_no": pa.int32()}
+_KINDS = {"enrollment_id": pa.int64(), "entry_no": pa.int32(), "is_measured": pa.bool_()}
 _TABLES: dict[sa.Table, str] = {
     enrollments: "enrollment_id playbook account_id entry_no arm stratum enrolled_at window_ends_at goal_reach goal_by "
-    "snapshot_id status ended_at end_reason",
+    "snapshot_id status ended_at end_reason is_measured",
     enrollment_contacts: "enrollment_id contact_id feature_key status ended_at end_reason",
     sends: "send_id enrollment_id stage_key contact_id playbook account_id arm feature_key status reason planned_at "
     "accepted_at delivered_at",
@@ -30,12 +30,17 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 
+#: Enrollments that count for lift: those that somebody took in by hand, or that want nothing, are no experiment.
+IS_MEASURED = ((enrollments.c.goal_reach != "none") & (enrollments.c.entered_by == "match")).label("is_measured")
+
+
 def export(connection: sa.Connection, directory: Path) -> None:
     """Write every table into `directory`, each file replaced atomically."""
     directory.mkdir(parents=True, exist_ok=True)
     for table in _TABLES:
         schema = SCHEMAS[table.name]
-        query = sa.select(*(table.c[name] for name in schema.names)).order_by(*table.primary_key.columns)
+        columns = [IS_MEASURED if name == "is_measured" else table.c[name] for name in schema.names]
+        query = sa.select(*columns).order_by(*table.primary_key.columns)
         draft = directory / f".{table.name}.parquet"
         pq.write_table(fetch(connection, query, schema), draft)
         draft.replace(directory / f"{table.name}.parquet")

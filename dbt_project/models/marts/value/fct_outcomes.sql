@@ -1,6 +1,7 @@
--- grain: one row per enrollment, in every arm alike
+-- grain: one row per enrollment that is an experiment, in every arm alike
 with
-enrollments as (select * from {{ ref('stg_ledger__enrollments') }}),
+-- Whom somebody took in by hand, and playbooks without a goal, are outside lift.
+enrollments as (select * from {{ ref('stg_ledger__enrollments') }} where coalesce(is_measured, true)),
 
 enrollment_contacts as (select * from {{ ref('stg_ledger__enrollment_contacts') }}),
 
