@@ -38,7 +38,9 @@ def test_the_export_is_typed_when_empty(world, tmp_path, root):
             assert field.type == (
                 pa.timestamp("us")
                 if field.name.endswith("_at")
-                else {"enrollment_id": pa.int64(), "entry_no": pa.int32()}.get(field.name, pa.string())
+                else {"enrollment_id": pa.int64(), "entry_no": pa.int32(), "is_measured": pa.bool_()}.get(
+                    field.name, pa.string()
+                )
             )
     assert sorted(path.name for path in (tmp_path / "export").iterdir()) == sorted(f"{t}.parquet" for t in TABLES)
 
