@@ -375,6 +375,13 @@ class MergeFields(Protocol):
         """
 
 
+class Words(Protocol):
+    """Fills in what could be said at a task."""
+
+    def __call__(self, release: Release, stage_key: str, values: Mapping[str, Mapping[str, Any]]) -> str | None:
+        """Return plain text for one person's `MergeFields.values`; None when a value is missing."""
+
+
 class Links(Protocol):
     """The addresses of the pages a recipient may open."""
 
@@ -387,13 +394,6 @@ class DeliveryEvents(Protocol):
 
     def read(self, body: bytes, *, received_at: datetime) -> tuple[list[DeliveryEvent], int]:
         """Return the events of one body and how many could not be read. Never raises."""
-
-
-class Words(Protocol):
-    """Fills in what could be said at a task."""
-
-    def __call__(self, release: Release, stage_key: str, values: Mapping[str, Mapping[str, Any]]) -> str | None:
-        """Return plain text for one person's `MergeFields.values`; None when a value is missing."""
 
 
 # --- the ledger, one Protocol per concern ---------------------------------------------------------------
@@ -713,6 +713,15 @@ class Runs(Protocol):
     def last_heartbeat(self, kind: str) -> datetime | None: ...
 
 
+class Tasks(Protocol):
+    """What people are to do."""
+
+    def close(
+        self, task_id: int, *, outcome: Literal["done", "declined"], reason: str, by: str, now: datetime
+    ) -> None:
+        """Close an open task; the same words again change nothing. Raises Refused when it is not open."""
+
+
 class Ledger(Protocol):
     """Operational truth."""
 
@@ -730,20 +739,11 @@ class Ledger(Protocol):
     def gates(self) -> Gates: ...
     @property
     def runs(self) -> Runs: ...
+    @property
+    def tasks(self) -> Tasks: ...
 
     def export(self, directory: Path) -> None:
         """Write the tables of the ledger export as Parquet, atomically."""
 
     def read(self, query: str, **params: object) -> list[Mapping[str, Any]]:
         """Run one of the named read queries (`adapters/ledger/queries.sql`), for status, explain and reports."""
-class Tasks(Protocol):
-    """What people are to do."""
-
-    def close(
-        self, task_id: int, *, outcome: Literal["done", "declined"], reason: str, by: str, now: datetime
-    ) -> None:
-        """Close an open task; the same words again change nothing. Raises Refused when it is not open."""
-
-
-    @property
-    def tasks(self) -> Tasks: ...
