@@ -49,6 +49,7 @@ from uptake.operations import refresh as _refresh
 from uptake.operations import release as _release
 from uptake.operations import report as _report
 from uptake.operations import send as _send
+from uptake.operations import tasks as _tasks
 from uptake.operations import tick as _tick
 from uptake.ports import Build, Claimed, Clock, Keys
 from uptake.settings import Settings
@@ -61,7 +62,6 @@ _SKEW = timedelta(hours=1)
 _SANDBOX_TICKS = timedelta(days=1)
 _SANDBOX_KEY = SecretStr("the-key-that-fakegrid-takes")
 
-from uptake.operations import tasks as _tasks
 
 @dataclass(frozen=True, kw_only=True)
 class TickReport:
@@ -477,6 +477,16 @@ class Uptake:
         """Send messages of unknown fate again, by name and reason; None: every held one."""
         return _release.release(self.ledger, send_ids, by=_release.person(by), reason=reason, now=self.clock.now())
 
+    def tasks(self) -> list[_tasks.Task]:
+        """Return every open task, the most urgent first."""
+        return _tasks.tasks(self.ledger, self.snapshots, self.merge_fields, fill_words, now=self.clock.now())
+
+    def close_task(self, task_id: int, *, outcome: _tasks.Outcome, reason: str, by: str) -> None:
+        """Close a task; its stage is over."""
+        _tasks.close_task(
+            self.ledger, task_id=task_id, outcome=outcome, reason=reason, by=by, now=self.clock.now()
+        )
+
     def measure(self) -> list[PlaybookOutcome]:
         """Return every playbook's outcome as of the current snapshot."""
         return _measure.measure(self.evidence, self.snapshots, self.ledger)
@@ -579,39 +589,6 @@ class Uptake:
             snapshot_id=shown.snapshot.snapshot_id,
             address="",
             given_name=person.get("given_name"),
-    def reconcile(self) -> _reconcile.ReconcileResult:
-        """Ask the mail service's log about everything nobody knows the fate of, and open a lock that waits for it."""
-        return _reconcile.reconcile(
-            self.ledger,
-            self.mail_log,
-            SendGridEvents(self.keys.pseudonym),
-            clock=self.clock,
-            settle=self.log_lag,
-            include_held=True,
-        )
-
-    def trust_ledger(self, *, by: str, reason: str) -> bool:
-        """Open that lock without asking, by name and reason; tell whether there was one."""
-        return _reconcile.trust(self.ledger, by=_release.person(by), reason=reason, now=self.clock.now())
-
-    def held(self) -> list[Mapping[str, Any]]:
-        """Return what waits for evidence (unknown) or for a person (held)."""
-        return self.ledger.read("stuck_sends")
-
-    def release(self, send_ids: Sequence[str] | None, *, by: str, reason: str) -> int:
-        """Send messages of unknown fate again, by name and reason; None: every held one."""
-        return _release.release(self.ledger, send_ids, by=_release.person(by), reason=reason, now=self.clock.now())
-
-    def tasks(self) -> list[_tasks.Task]:
-        """Return every open task, the most urgent first."""
-        return _tasks.tasks(self.ledger, self.snapshots, self.merge_fields, fill_words, now=self.clock.now())
-
-    def close_task(self, task_id: int, *, outcome: _tasks.Outcome, reason: str, by: str) -> None:
-        """Close a task; its stage is over."""
-        _tasks.close_task(
-            self.ledger, task_id=task_id, outcome=outcome, reason=reason, by=by, now=self.clock.now()
-        )
-
             full_name=person.get("full_name"),
             locale=person.get("locale"),
         )

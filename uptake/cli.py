@@ -221,6 +221,39 @@ def explain(contact_id: str, playbook: Annotated[str | None, typer.Argument()] =
 
 
 @app.command()
+def tasks(
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line per task")] = False, as_json: AsJson = False
+) -> None:
+    """List what people are to do: by whom, until when, with what is known and what could be said."""
+    from uptake.operations.tasks import COLUMNS
+    from uptake.task_list import as_rows, task_summary
+
+    if as_csv and as_json:
+        raise UsageError("print the tasks as CSV or as JSON, not as both")
+    found = _open().tasks()
+    if as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(as_rows(found))
+    elif as_json:
+        _print_json([asdict(task) for task in found])
+    else:
+        _out.print(Markdown(task_summary(found)))
+
+
+@app.command()
+def done(
+    task_id: int,
+    outcome: Annotated[Literal["done", "declined"], typer.Option("--as", help="How it ended")],
+    reason: Annotated[str, typer.Option(help="What came of it")],
+    by: By,
+) -> None:
+    """Close a task: its stage is over, and it counts as a touch."""
+    _open().close_task(task_id, outcome=outcome, reason=reason, by=by)
+    _out.print(f"Task {task_id} is {outcome}.", markup=False)
+
+
+@app.command()
 def pause(
     by: By,
     reason: Annotated[str, typer.Option(help="Why")],
@@ -314,39 +347,6 @@ def reconcile(
     _show(result, as_json=as_json, markdown=reconcile_summary)
     if result.locked or result.trouble:
         raise typer.Exit(1)
-
-@app.command()
-def tasks(
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line per task")] = False, as_json: AsJson = False
-) -> None:
-    """List what people are to do: by whom, until when, with what is known and what could be said."""
-    from uptake.operations.tasks import COLUMNS
-    from uptake.task_list import as_rows, task_summary
-
-    if as_csv and as_json:
-        raise UsageError("print the tasks as CSV or as JSON, not as both")
-    found = _open().tasks()
-    if as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(as_rows(found))
-    elif as_json:
-        _print_json([asdict(task) for task in found])
-    else:
-        _out.print(Markdown(task_summary(found)))
-
-
-@app.command()
-def done(
-    task_id: int,
-    outcome: Annotated[Literal["done", "declined"], typer.Option("--as", help="How it ended")],
-    reason: Annotated[str, typer.Option(help="What came of it")],
-    by: By,
-) -> None:
-    """Close a task: its stage is over, and it counts as a touch."""
-    _open().close_task(task_id, outcome=outcome, reason=reason, by=by)
-    _out.print(f"Task {task_id} is {outcome}.", markup=False)
-
 
 
 @app.command()

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from uptake.operations.explain import Explanation, PlaybookExplanation
     from uptake.operations.plan import PlanResult
     from uptake.operations.reconcile import ReconcileResult
-    from uptake.operations.reconcile import ReconcileResult
     from uptake.operations.refresh import RefreshResult
 
 _SHOWN = 15
@@ -293,27 +292,6 @@ def _stale(age: timedelta) -> list[str]:
         return []
     hours = int(FRESH_FOR / timedelta(hours=1))
     return [f"**Nothing of it would happen now**: the data are {age.days} days old; mail needs data of {hours} hours."]
-
-
-def held_summary(rows: Sequence[Mapping[str, Any]]) -> str:
-    """List messages whose fate nobody knows."""
-    columns = "send_id playbook stage_key account_id contact_id status detail sending_at".split()
-    told = table([_words(name) for name in columns], [[row[name] for name in columns] for row in rows])
-    return f"# {len(rows)} messages of unknown fate\n\n{told}"
-
-
-def reconcile_summary(result: ReconcileResult) -> str:
-    """Say what the mail service's log told."""
-    lines = [
-        f"{result.asked} messages of unknown fate were looked up, {result.found} had been taken.",
-        f"{result.held} are newly held: `uptake held` lists them.",
-        f"{result.remembered} messages were taken that this ledger did not know of.",
-    ]
-    if result.trouble is not None:
-        lines.append(f"**The log could not be asked**: {_cell(result.trouble)}")
-    if result.locked is not None:
-        lines.append(f"**Sending stays locked**: {_cell(result.locked)}")
-    return "\n\n".join(lines)
 
 
 def held_summary(rows: Sequence[Mapping[str, Any]]) -> str:

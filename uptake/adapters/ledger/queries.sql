@@ -139,8 +139,7 @@ order by t.due_at, t.task_id
 -- task --
 select task_id, playbook, stage_key, account_id, contact_id, status, closed_by, close_reason, closed_at
 from tasks
-where status = 'open'
-order by due_at, task_id
+where task_id = :task_id
 
 -- contact_enrollments --
 select
