@@ -131,6 +131,7 @@ class Status:
     held: list[Mapping[str, Any]]  # sends whose fate nobody knows
     approvals: list[Mapping[str, Any]]
     controls: list[Mapping[str, Any]]
+    audiences: list[Mapping[str, Any]] = field(default_factory=list)  # of each playbook, and why it takes nobody in
     alarms: list[str] = field(default_factory=list)  # what somebody has to look at now
 
 
@@ -557,6 +558,7 @@ class Uptake:
             held=read("stuck_sends"),
             approvals=read("approvals"),
             controls=read("controls")[:20],
+            audiences=read("audiences"),
             alarms=self.alarms(),
         )
 

@@ -134,6 +134,7 @@ def plan_summary(result: PlanResult) -> str:
             f"**{_accounts(plan.count_accounts)}** with {plan.count_contacts:,} contacts would enter, as of "
             f"{_cell(datetime.fromisoformat(summary['as_of']))} UTC. Planning itself sends nothing.",
             *_stale(plan.planned_at - datetime.fromisoformat(summary["as_of"])),
+            *_audience(summary),
             *([f"Checks had held this snapshot; it was {_cell(summary['gate'])}."] if summary.get("gate") else []),
             table(
                 ("arm", "accounts", "contacts"),
@@ -171,6 +172,16 @@ def plan_summary(result: PlanResult) -> str:
             f"Release `{plan.release_hash[:12]}`, plan `{plan.plan_hash[:12]}`, snapshot `{plan.snapshot_id}`.",
         ]
     )
+
+
+def _audience(summary: Mapping[str, Any]) -> list[str]:
+    """Say how many match in all, and whether that is another audience than before."""
+    if (count := summary.get("audience")) is None:
+        return []
+    told = f"Its audience: {_accounts(count)} match, those who are in or left out among them."
+    if (why := summary.get("audience_held")) is not None:
+        told += f" **Nobody enters before this plan is approved:** {_cell(why)}."
+    return [told]
 
 
 def _approval(count_accounts: int, rules: Approval) -> str:
@@ -328,6 +339,9 @@ def status_summary(status: Status) -> str:
     parts = ["# Status", *alarms, told]
     if gate is not None and gate["reasons"]:
         parts.append(_bullets(gate["reasons"]))
+    changed = [f"{row['playbook']}: {row['held_because']}" for row in status.audiences if row["held_because"]]
+    if changed:
+        parts += ["## Nobody enters, because the audience changed", _bullets(changed)]
     for title, rows in (
         ("Enrollments", status.playbooks),
         ("Sends", status.sends),

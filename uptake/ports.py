@@ -449,6 +449,17 @@ class ControlState:
     forgotten: Forgotten | None = None  # part of `sending_locked`, too
 
 
+@dataclass(frozen=True, kw_only=True)
+class Audience:
+    """How many accounts matched a playbook on one snapshot, whether they are in or not."""
+
+    playbook: str
+    snapshot_id: str
+    count_accounts: int
+    held: str | None  # why that was too much of a change; None when it was not
+    measured_at: datetime
+
+
 class Releases(Protocol):
     """Versions, plans, approvals, controls."""
 
@@ -458,6 +469,10 @@ class Releases(Protocol):
     def plan(self, plan_id: str) -> Plan: ...
     def latest_plan(self, playbook: str) -> Plan | None: ...
     def approve(self, plan: Plan, *, by: str, now: datetime, expires_at: datetime, tolerance: float) -> None: ...
+    def save_audience(self, audience: Audience) -> None: ...
+    def last_audience(self, playbook: str, *, is_held: bool | None = None) -> Audience | None:
+        """Return what was measured last; with `is_held`, among those alone that held, or did not."""
+
     def approved(self) -> list[Approved]:
         """Return the newest approval of each playbook, also when expired: people already in go on."""
 

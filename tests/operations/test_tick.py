@@ -290,3 +290,81 @@ def test_who_refused_neither_enters_nor_stays(town, now):
     assert ended == [("ended", "unconsented")]
     assert town.rows("select * from enrollment_contacts where contact_id = 'contact-new-0-0'") == []
     assert town.rows("select * from enrollment_contacts where contact_id = 'contact-new-0-1'") != []
+
+
+# --- an audience that is not what it was --------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowd(town):
+    """Sixty plain accounts in a town whose approvals bear any number of entrants."""
+    town.releases["alpha"] = town.release(workspace={"approval": {"tolerance": "100%", "expires": "90d"}})
+    town.accounts.clear(), town.contacts.clear(), town.states.clear()
+    town.settle(60, is_plain=True)
+    town.publish(snapshot_id="first")
+    town.approve()
+    town.tick()
+    return town
+
+
+def test_an_audience_that_falls_holds_the_playbook_and_people_already_in_go_on(crowd, now):
+    inside = crowd.rows("select count(*) from enrollments")
+    for number in range(40):
+        crowd.accounts[f"account-{number}"]["plan"] = "free"
+    crowd.settle(5, prefix="new", is_plain=True)
+    crowd.publish(now + DAY, snapshot_id="odd")
+    result = crowd.tick(now + DAY)
+    assert "its audience fell from 60 to 25 accounts" in result.held["alpha"]
+    assert result.entered == {}
+    assert crowd.rows("select count(*) from enrollments") == inside
+    assert any(name in result.counts for name in ("send", "retry:outside_window"))
+    (recorded,) = crowd.ledger.read("audiences")
+    assert (recorded["snapshot_id"], recorded["count_accounts"]) == ("odd", 25)
+    assert "fell from 60 to 25" in recorded["held_because"]
+    assert "fell from 60 to 25" in crowd.rows("select detail from runs order by run_id desc")[0][0]
+
+
+def test_a_changed_audience_stays_held_over_later_snapshots_until_it_is_approved(crowd, now):
+    crowd.settle(90, prefix="new", is_plain=True)
+    for day in (1, 2):
+        crowd.publish(now + day * DAY, snapshot_id=f"wide{day}")
+        assert "its audience rose from 60 to 150 accounts" in crowd.tick(now + day * DAY).held["alpha"]
+    planned = crowd.plan(now=now + 2 * DAY).plan
+    assert planned.summary["audience"] == 150
+    assert "rose from 60 to 150" in planned.summary["audience_held"]
+    crowd.approve(now=now + 2 * DAY)
+    assert crowd.tick(now + 2 * DAY).entered == {"alpha": 90}
+
+
+def test_an_audience_that_comes_back_is_let_in_again(crowd, now):
+    plans = {key: dict(row) for key, row in crowd.accounts.items()}
+    for row in crowd.accounts.values():
+        row["plan"] = "free"
+    crowd.publish(now + DAY, snapshot_id="none")
+    assert "fell from 60 to 0" in crowd.tick(now + DAY).held["alpha"]
+    crowd.accounts.update(plans)
+    crowd.settle(3, prefix="new", is_plain=True)
+    crowd.publish(now + 2 * DAY, snapshot_id="again")
+    assert crowd.tick(now + 2 * DAY).entered == {"alpha": 3}
+
+
+def test_a_slow_change_never_holds_and_each_snapshot_is_measured_once(crowd, now):
+    for day in range(1, 5):
+        crowd.settle(25, prefix=f"day-{day}", is_plain=True)
+        crowd.publish(now + day * DAY, snapshot_id=f"s{day}")
+        for hour in (0, 1):
+            assert crowd.tick(now + day * DAY + hour * HOUR).held == {}
+    measured = [("first", 60), *((f"s{day}", 60 + 25 * day) for day in range(1, 5))]
+    assert crowd.rows("select snapshot_id, count_accounts from audiences") == measured
+
+
+def test_a_changed_definition_of_one_feature_holds_only_who_teaches_it(town, now):
+    hashes = {"goal_hash": "all", "goal_hashes": {"dashboards": "d", "reports": "r"}}
+    town.publish(snapshot_id="before", manifest=hashes)
+    town.approve()
+    other = hashes | {"goal_hash": "all2", "goal_hashes": {"dashboards": "d", "reports": "r2"}}
+    town.publish(now + HOUR, snapshot_id="other", manifest=other)
+    assert town.tick(now + HOUR).held == {}
+    own = hashes | {"goal_hash": "all3", "goal_hashes": {"dashboards": "d2", "reports": "r"}}
+    town.publish(now + 2 * HOUR, snapshot_id="own", manifest=own)
+    assert "what its goal means has changed" in town.tick(now + 2 * HOUR).held["alpha"]

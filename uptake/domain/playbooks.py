@@ -345,6 +345,14 @@ class Approval(Strict):
     expires: Duration = timedelta(days=90)
 
 
+class Guardrails(Strict):
+    """What stops a playbook from taking people in, whoever approved it."""
+
+    audience_change: Share = Field(
+        default=0.5, description="By how much an audience may fall or rise against the last snapshot"
+    )
+
+
 class Consent(Strict):
     """On what basis people are mailed who gave no consent of their own."""
 
@@ -365,6 +373,7 @@ class Workspace(Strict):
     default_time_zone: str = "UTC"
     default_locale: str = "en"
     approval: Approval = Approval()
+    guardrails: Guardrails = Guardrails()
     global_control: Share = 0.0
     consent: Consent = Consent()
     allowed_links: tuple[str, ...] = Field(default=(), description="Hosts that stage texts may link to")

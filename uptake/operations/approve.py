@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from uptake.errors import LedgerError, Refused
-from uptake.ports import Approved, Ledger, Plan
+from uptake.operations.audience import remember_audience
+from uptake.ports import Approved, Audience, Ledger, Plan
 
 
 def approve(ledger: Ledger, *, plan_id: str, by: str, now: datetime) -> Approved:
@@ -24,6 +25,14 @@ def approve(ledger: Ledger, *, plan_id: str, by: str, now: datetime) -> Approved
     newest = ledger.releases.latest_plan(plan.playbook)
     if newest is not None and newest.release_hash != plan.release_hash:
         raise Refused(f"{plan_id} is of an older release of {plan.playbook}; approve its newest plan, {newest.plan_id}")
+    if (audience := plan.summary.get("audience")) is not None:
+        # Whoever approves has seen how many match: that is what later snapshots are compared with.
+        remember_audience(
+            Audience(
+                playbook=plan.playbook, snapshot_id=plan.snapshot_id, count_accounts=audience, held=None, measured_at=now
+            ),
+            ledger,
+        )
     plan = _widest(ledger, plan)
     release = ledger.releases.version(plan.version_id)
     rules = release.workspace.approval

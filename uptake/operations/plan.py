@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from uptake.domain.playbooks import Release
 from uptake.errors import Held
+from uptake.operations.audience import look_at_audience
 from uptake.operations.gate import gate, override_of
 from uptake.ports import Entry, Journeys, Ledger, Plan, Playbooks, Snapshot, Snapshots
 
@@ -49,6 +50,7 @@ def plan(
     snapshot = found.snapshot
     tables = ledger.enrollments.tables(now=now)
     entry = journeys.entrants(release, snapshot, tables, now, controls=ledger.releases.controls())
+    audience = look_at_audience(release, entry, snapshot, ledger, now)
     forecast = journeys.stage_counts(release, entry, snapshot, tables, now)
     version_id = ledger.releases.save_version(release, git_sha=git_sha, now=now)
     plan_hash = _plan_hash(release, snapshot, entry.contacts)
@@ -65,10 +67,22 @@ def plan(
         summary={
             **_summary(release, snapshot, entry, forecast),
             "gate": override_of(ledger.gates.of(snapshot.snapshot_id)),
+            "audience": audience.count_accounts,
+            "audience_held": audience.held,
         },
     )
     ledger.releases.save_plan(planned)
     return PlanResult(plan=planned, release=release, entry=entry)
+
+
+def goal_hash(snapshot: Snapshot, release: Release) -> str | None:
+    """Return the hash of the definitions behind a release's goals: of the feature it teaches, or of all features.
+
+    So a changed definition of one feature holds the playbooks that teach it, and those that may teach any.
+    """
+    manifest = snapshot.manifest
+    own: str | None = manifest.get("goal_hashes", {}).get(release.playbook.teaches)
+    return own or manifest.get("goal_hash")
 
 
 def _plan_hash(release: Release, snapshot: Snapshot, contacts: pa.Table) -> str:
@@ -84,7 +98,7 @@ def _summary(release: Release, snapshot: Snapshot, entry: Entry, forecast: pa.Ta
     contacts = entry.contacts
     return {
         "as_of": snapshot.as_of.isoformat(),
-        "goal_hash": snapshot.manifest.get("goal_hash"),
+        "goal_hash": goal_hash(snapshot, release),
         "arms": {
             row["arm"]: {"accounts": row["account_id_count_distinct"], "contacts": row["contact_id_count"]}
             for row in contacts.group_by("arm")

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from uptake.domain.playbooks import Edits, Release
+from uptake.operations.audience import look_at_audience, remember_audience
 from uptake.operations.gate import Gate, fresh_gate
+from uptake.operations.plan import goal_hash
 from uptake.ports import Approved, ControlState, Journeys, Ledger, Run, Snapshots
 
 KIND = "tick"  # of its run rows
@@ -85,10 +87,14 @@ def _decide(journeys: Journeys, gate: Gate, ledger: Ledger, run: Run, *, now: da
     held: dict[str, str] = {}
     if gate.gate_id is not None:
         for approval in approved:
-            reason = entries_held(approval, controls, now, goal_hash=snapshot.manifest.get("goal_hash"))
+            reason = entries_held(approval, controls, now, goal_hash=goal_hash(snapshot, approval.release))
             if reason is None:
                 entry = journeys.entrants(approval.release, snapshot, tables, now, controls=controls)
                 reason = _beyond_tolerance(approval, len(entry.contacts["account_id"].unique()))
+            if reason is None:
+                audience = look_at_audience(approval.release, entry, snapshot, ledger, now)
+                remember_audience(audience, ledger)
+                reason = audience.held
             if reason is not None:
                 held[approval.playbook] = reason
             elif entry.contacts.num_rows:

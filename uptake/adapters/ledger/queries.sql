@@ -114,6 +114,13 @@ select control_id, scope, target, action, reason, ordered_by, ordered_at, until_
 from controls
 order by control_id desc
 
+-- audiences --
+-- What was measured last for each playbook.
+select playbook, snapshot_id, count_accounts, held as held_because, measured_at
+from audiences
+where audience_id in (select max(audience_id) from audiences group by playbook)
+order by playbook
+
 -- gates --
 select gate_id, snapshot_id, status, reasons, checks, as_of as as_of_at, checked_at
 from snapshot_gates

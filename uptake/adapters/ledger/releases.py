@@ -8,12 +8,12 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from uptake.adapters.ledger.schema import approvals, controls, plans, playbook_versions
+from uptake.adapters.ledger.schema import approvals, audiences, controls, plans, playbook_versions
 from uptake.adapters.ledger.store import Store, values
 from uptake.adapters.ledger.upsert import insert_new
 from uptake.domain.playbooks import Release
 from uptake.errors import LedgerError
-from uptake.ports import ENGINE_NAMES, Approved, ControlState, Forgotten, Plan
+from uptake.ports import ENGINE_NAMES, Approved, Audience, ControlState, Forgotten, Plan
 
 Scope = Literal["all", "playbook", "account", "sending", "forgotten", "send"]
 Action = Literal["pause", "resume", "stop", "release"]
@@ -97,6 +97,22 @@ class SqlReleases:
                     tolerance=tolerance,
                 )
             )
+
+    def save_audience(self, audience: Audience) -> None:
+        """Record how many accounts matched a playbook on a snapshot."""
+        with self._store.write() as connection:
+            connection.execute(sa.insert(audiences).values(**audience.__dict__))
+
+    def last_audience(self, playbook: str, *, is_held: bool | None = None) -> Audience | None:
+        """Return what was measured last; with `is_held`, among those alone that held, or did not."""
+        query = sa.select(audiences).where(audiences.c.playbook == playbook)
+        if is_held is not None:
+            query = query.where(audiences.c.held.is_not(None) if is_held else audiences.c.held.is_(None))
+        with self._store.read() as connection:
+            row = connection.execute(query.order_by(audiences.c.audience_id.desc()).limit(1)).one_or_none()
+        if row is None:
+            return None
+        return Audience(**{name: value for name, value in row._mapping.items() if name != "audience_id"})
 
     def approved(self) -> list[Approved]:
         """Return the newest approval of each playbook, also when expired: people already in go on."""

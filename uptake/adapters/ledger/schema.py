@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. A ledger with a larger number was written by newer code.
-HEAD = "0002"
+HEAD = "0003"
 #: Alembic's own table; named so that it never meets another program's in a shared database.
 VERSION_TABLE = "uptake_schema_version"
 #: `PRAGMA application_id` of our SQLite files: "UPTK".
@@ -140,6 +140,18 @@ controls = sa.Table(
 )
 
 # --- single flight and the gate -------------------------------------------------------------------------
+
+audiences = sa.Table(
+    "audiences",
+    metadata,
+    _key("audience_id"),
+    _text("playbook"),
+    _text("snapshot_id"),
+    _int("count_accounts"),
+    _text("held", null=True),  # why it takes nobody in
+    _time("measured_at"),
+    sa.Index(None, "playbook", "audience_id"),
+)
 
 snapshot_gates = sa.Table(
     "snapshot_gates",
