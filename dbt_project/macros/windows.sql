@@ -96,22 +96,12 @@
     {{ return(kinds) }}
 {%- endmacro %}
 
-{% macro day_bit(age) -%}
-    {#- A set of days as the bits of one number, bit 0 = as_of's day: two windows of 28 days have room in 63 bits. -#}
-    cast(1 as bigint) << cast({{ age }} as integer)
-{%- endmacro %}
-
 {% macro days_in_window(day_bits) -%}
     {{ count_day_bits(day_bits, 0, var('window_days')) }}
 {%- endmacro %}
 
 {% macro days_in_previous_window(day_bits) -%}
     {{ count_day_bits(day_bits, var('window_days'), var('window_days')) }}
-{%- endmacro %}
-
-{% macro count_day_bits(day_bits, age, days) -%}
-    {#- How many of these days are in the set: from `age` days ago on backwards. NULL is the empty set. -#}
-    cast(coalesce(bit_count(({{ day_bits }} >> {{ age }}) & ((cast(1 as bigint) << {{ days }}) - 1)), 0) as bigint)
 {%- endmacro %}
 
 {% macro days_ago(day, as_of_day) -%}

@@ -216,7 +216,7 @@ window_rows as (
 
 ),
 
-windows as ({{ by_key_of_use('window_rows', {'day_bits': ('bit_or', 'day_bit')}) }}),
+windows as ({{ by_key_of_use('window_rows', {'day_bits': (all_day_bits(), 'day_bit')}) }}),
 
 final as (
 

@@ -1,0 +1,19 @@
+{#-
+    Sets of days as bits of one number: a pass over two windows then counts distinct days of any group. Engines call
+    the functions differently.
+-#}
+
+{% macro day_bit(age) -%}
+    {#- A set of days as the bits of one number, bit 0 = as_of's day: two windows of 28 days have room in 63 bits. -#}
+    cast(1 as bigint) << cast({{ age }} as integer)
+{%- endmacro %}
+
+{% macro count_day_bits(day_bits, age, days) -%}
+    {#- How many of these days are in the set: from `age` days ago on backwards. NULL is the empty set. -#}
+    cast(coalesce(bit_count(({{ day_bits }} >> {{ age }}) & ((cast(1 as bigint) << {{ days }}) - 1)), 0) as bigint)
+{%- endmacro %}
+
+{% macro all_day_bits() -%}
+    {#- The aggregate function that puts sets together. -#}
+    bit_or
+{%- endmacro %}

@@ -1,0 +1,344 @@
+"""Builds that make only what changed: whatever came before, the tables are those of one full build."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+from uptake.adapters.key_ring import open_key_ring
+from uptake.adapters.transformer_dbt import DbtTransformer
+from uptake.errors import TransformError
+
+pytestmark = pytest.mark.slow
+
+#: Histories of random changes to try. One takes about 20 s; a longer search is UPTAKE_TEST_HISTORIES=100.
+HISTORIES = int(os.environ.get("UPTAKE_TEST_HISTORIES", "2"))
+
+#: What is not made in full by every build, and what is made of it directly, in an order of building.
+MODELS = (
+    "stg_event_lines", "stg_usage_events", "stg_quarantine", "stg_load_counts", "int_as_of", "int_event_days",
+    "int_event_features", "int_unmapped_events", "int_contact_feature_days", "fct_account_feature_daily",
+    "int_feature_use", "stg_contacts", "int_contacts", "dim_contacts", "dim_features", "contact_features",
+)  # fmt: skip
+FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warehouse:
+    """One home, whose models are built without the data tests."""
+
+    project: Path
+    home: Path
+    mapping: Path | None = None
+
+    def build(self, raw: Path, as_of: datetime, *arguments: str, models: tuple[str, ...] = MODELS) -> None:
+        """Build some models; the first time the seeds as well."""
+        transformer = DbtTransformer(project=self.project, home=self.home)
+        chosen = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test", "--select", *models]
+        if not transformer.warehouse.exists():
+            chosen.append("resource_type:seed")
+        source, staging = (str(self.mapping), "mapping") if self.mapping else ("uptake", "uptake")
+        with transformer._environment(source=source, raw=raw, as_of=as_of.isoformat()):
+            manifest = transformer._manifest(staging) if "--vars" not in arguments else None
+            results = transformer._invoke(["build", *chosen, *arguments], manifest)
+        failed = [f"{result.node.name}: {result.message}" for result in results if result.status == "error"]
+        if failed:
+            raise TransformError(failed[0])
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with duckdb.connect(str(self.home / "warehouse.duckdb"), read_only=True) as session:
+            session.execute("set TimeZone = 'UTC'")
+            return session.sql(query).fetchall()
+
+    def change(self, statement: str) -> int:
+        """Do with the warehouse what no build does; return the number of rows changed."""
+        with duckdb.connect(str(self.home / "warehouse.duckdb")) as session:
+            return int(session.execute(statement).fetchall()[0][0])
+
+    def tables(self, schemas: tuple[str, ...] = ("staging", "intermediate", "marts")) -> dict[str, list[str]]:
+        """Return the rows of every table, sorted; without what tells one way of coming to be from another."""
+        names = self.rows(
+            "select schema_name || '.' || table_name from duckdb_tables()"
+            f" where schema_name in {schemas!r} and table_name <> 'stg_event_lines__files' order by 1"
+        )
+        except_for = {"staging.stg_event_lines": "exclude (read_order, file_version)"}
+        return {
+            name: sorted(map(repr, self.rows(f"select * {except_for.get(name, '')} from {name}"))) for (name,) in names
+        }
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every file for one that lies there for long, though the tests have just written it."""
+    monkeypatch.setattr("uptake.adapters.dbt_plugin._UNSETTLED_NS", -1)
+
+
+@pytest.fixture(scope="module")
+def one_full_build(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, list[str]]]:
+    """Return what one full build gives, with the key ring of another home."""
+    home = tmp_path_factory.mktemp("full")
+
+    def run(warehouse: Warehouse, raw: Path, as_of: datetime) -> dict[str, list[str]]:
+        shutil.copy(warehouse.home / "keys.json", home / "keys.json")
+        full = Warehouse(project=warehouse.project, home=home, mapping=warehouse.mapping)
+        full.build(raw, as_of, "--full-refresh")
+        return full.tables()
+
+    return run
+
+
+@pytest.fixture
+def warehouse(root: Path, tmp_path: Path) -> Warehouse:
+    home = tmp_path / "home"
+    open_key_ring(home)
+    return Warehouse(project=root / "dbt_project", home=home)
+
+
+def assert_equal(found: dict[str, list[str]], expected: dict[str, list[str]]) -> None:
+    """Compare table by table; the killed build may have made more of them."""
+    assert expected.keys() <= found.keys()
+    for name, rows in expected.items():
+        assert found[name] == rows, name
+
+
+def line(day: int, name: str = "dashboards.used", *, hour: int = 10, account: str = "a", **more: Any) -> str:
+    at = FIRST_DAY + timedelta(days=day, hours=hour)
+    return json.dumps({"occurred_at": at.isoformat(), "account_id": account, "event_name": name, **more})
+
+
+def write(raw: Path, name: str, lines: list[str]) -> None:
+    (raw / "events").mkdir(parents=True, exist_ok=True)
+    (raw / f"events/{name}.ndjson").write_text("".join(f"{text}\n" for text in lines))
+
+
+# --- any history -------------------------------------------------------------------------------------------------
+
+
+def some_lines(chance: random.Random, days: int) -> list[str]:
+    """Lines out of few possible ones, so that files share events, ids and days."""
+    lines = []
+    for _ in range(chance.choice([0, 3, 20, 60])):
+        day = chance.randrange(days)
+        more = {
+            "user_id": chance.choice(["u", "v", None]),
+            "event_id": chance.choice([None, f"e{chance.randrange(60)}"]),
+            "received_at": chance.choice([None, (FIRST_DAY + timedelta(days=day + chance.randrange(5))).isoformat()]),
+            "quantity": chance.choice([None, 0.1, 3, 1e30]),
+        }
+        lines.append(
+            line(
+                day,
+                chance.choice(["dashboards.used", "exports.used", "what.ever"]),
+                hour=chance.randrange(24),
+                account=chance.choice("ab"),
+                **{key: value for key, value in more.items() if value is not None},
+            )
+            if chance.random() < 0.97
+            else chance.choice(["{broken", "", "[1]", '{"account_id":"a"}'])
+        )
+    return lines
+
+
+def some_changes(chance: random.Random, raw: Path, days: int) -> None:
+    """Write, rewrite, prolong, copy, shuffle and remove event files."""
+    (raw / "events").mkdir(parents=True, exist_ok=True)
+    for _ in range(chance.choice([0, 1, 1, 2, 4])):
+        path = raw / f"events/{chance.randrange(5)}.ndjson"
+        present = sorted((raw / "events").iterdir())
+        match chance.choice(["away", "copy", "longer", "longer", "new", "new"]):
+            case "away":
+                path.unlink(missing_ok=True)
+            case "copy" if present:
+                lines = chance.choice(present).read_text().splitlines()
+                write(raw, path.stem, chance.sample(lines, len(lines)))
+            case "longer" if path.exists():
+                write(raw, path.stem, [*path.read_text().splitlines(), *some_lines(chance, days)])
+            case _:
+                write(raw, path.stem, some_lines(chance, days))
+
+
+def moments(chance: random.Random, days: int) -> Iterator[datetime]:
+    """As_of of the builds: mostly later, within a day too, sometimes earlier."""
+    as_of = FIRST_DAY + timedelta(days=chance.randrange(days))
+    while True:
+        as_of += timedelta(hours=chance.choice([0, 5, 24, 24, 48, 24 * 30, -7, -24 * 20]))
+        yield as_of
+
+
+@pytest.mark.parametrize("seed", range(HISTORIES))
+def test_whatever_became_of_files_and_as_of_before_the_tables_are_those_of_one_full_build(
+    warehouse, one_full_build, tmp_path, seed
+):
+    chance = random.Random(seed)
+    raw, days = tmp_path / "raw", chance.choice([10, 50, 100])
+    for step, as_of in zip(range(7), moments(chance, days), strict=False):
+        some_changes(chance, raw, days)
+        if step % 3 == 1:  # a build that is killed between two models
+            warehouse.build(raw, as_of, models=MODELS[: chance.randrange(1, len(MODELS))])
+            continue
+        warehouse.build(raw, as_of)
+        if step in (3, 6):
+            assert_equal(warehouse.tables(), one_full_build(warehouse, raw, as_of))
+
+
+# --- each on its own ---------------------------------------------------------------------------------------------
+
+
+def test_a_new_day_leaves_other_days_alone_and_a_late_event_makes_its_day_anew(warehouse, tmp_path, monkeypatch):
+    raw = tmp_path / "raw"
+    for day in range(3):
+        write(raw, f"{day}", [line(day, user_id="u"), line(day, "exports.used", user_id="v")])
+    as_of = FIRST_DAY + timedelta(days=4)
+    warehouse.build(raw, as_of)
+    marked = {
+        "intermediate.int_contact_feature_days": "first_used_at = timestamp '1999-01-01'",
+        "marts.fct_account_feature_daily": "count_events = 1000",
+    }
+    for table, mark in marked.items():
+        assert warehouse.change(f"update {table} set {mark}") > 0
+    statements: list[str] = []
+    execute = DuckDBConnectionManager.execute
+    monkeypatch.setattr(
+        DuckDBConnectionManager,
+        "execute",
+        lambda self, sql, *args, **kwargs: statements.append(sql) or execute(self, sql, *args, **kwargs),
+    )
+
+    def days_that_are_marked() -> list[list[int]]:
+        return [
+            [
+                day
+                for (day,) in warehouse.rows(
+                    f"select distinct date_day - date '2026-01-01' from {table} where {mark} order by 1"
+                )
+            ]
+            for table, mark in marked.items()
+        ]
+
+    write(raw, "3", [line(3, user_id="u")])
+    warehouse.build(raw, as_of)
+    assert days_that_are_marked() == [[0, 1, 2], [0, 1, 2]]
+    write(raw, "4", [line(1, "exports.used", user_id="w")])
+    warehouse.build(raw, as_of)
+    assert days_that_are_marked() == [[0, 2], [0, 2]]
+    assert warehouse.rows("select count(*) from marts.contact_features") == [(3,)]
+    # A delete that joins is quadratic where a day has many rows.
+    deletes = [sql for sql in statements if re.search(r"\bdelete\s+from\b", sql)]
+    assert len(deletes) >= 8
+    assert [sql for sql in deletes if re.search(r"\bdelete\s+from\s+\S+\s+(as\s+\w+\s+)?using\b", sql)] == []
+
+
+def test_days_of_the_range_asked_for_are_rebuilt_and_no_others(warehouse, one_full_build, tmp_path):
+    raw, as_of = tmp_path / "raw", FIRST_DAY + timedelta(days=9)
+    write(raw, "all", [line(day, user_id="u") for day in range(6)])
+    warehouse.build(raw, as_of)
+    expected = one_full_build(warehouse, raw, as_of)
+    for table in ("intermediate.int_contact_feature_days", "marts.fct_account_feature_daily"):
+        warehouse.change(f"delete from {table}")
+    asked = json.dumps({"rebuild_from": "2026-01-02", "rebuild_to": "2026-01-04"})
+    warehouse.build(raw, as_of, "--vars", asked)
+    assert warehouse.rows("select min(date_day), max(date_day), count(*) from marts.fct_account_feature_daily") == [
+        ((FIRST_DAY + timedelta(days=1)).date(), (FIRST_DAY + timedelta(days=3)).date(), 3)
+    ]
+    warehouse.build(raw, as_of, "--full-refresh")
+    assert_equal(warehouse.tables(), expected)
+
+
+def test_another_catalogue_makes_everything_anew(warehouse, one_full_build, tmp_path):
+    raw, as_of = tmp_path / "raw", FIRST_DAY + timedelta(days=9)
+    write(raw, "all", [line(day, name, user_id="u") for day in range(2) for name in ("dashboards.used", "what.ever")])
+    warehouse.build(raw, as_of)
+    assert warehouse.rows("select first_adopted_on from marts.contact_features") == [(None,)]
+
+    project = tmp_path / "project"
+    shutil.copytree(warehouse.project, project, ignore=shutil.ignore_patterns("target", "logs", "*.duckdb*", "sample"))
+    catalogue = project / "seeds/feature_catalog.csv"
+    heading, *features = catalogue.read_text().splitlines()
+    names = heading.split(",")
+    at = next(number for number, text in enumerate(features) if text.startswith("uptake,dashboards,"))
+    feature = dict(zip(names, features[at].split(","), strict=True))
+    feature |= {"adopted_days": "2", "event_patterns": feature["event_patterns"] + "|what.*"}
+    features[at] = ",".join(feature[name] for name in names)
+    catalogue.write_text("\n".join([heading, *features]) + "\n")
+    edited = Warehouse(project=project, home=warehouse.home)
+    edited.build(raw, as_of, models=(*MODELS, "resource_type:seed"))
+
+    second = (FIRST_DAY + timedelta(days=1)).date()
+    assert edited.rows("select first_adopted_on from marts.contact_features") == [(second,)]
+    assert edited.rows("select sum(count_events) from marts.fct_account_feature_daily") == [(4,)]
+    assert edited.rows("select count(*) from intermediate.int_unmapped_events") == [(0,)]
+
+
+KILLED = """
+import os, signal, sys
+from datetime import datetime
+from pathlib import Path
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from uptake.adapters.transformer_dbt import DbtTransformer
+
+execute = DuckDBConnectionManager.execute
+def die(self, sql, *args, **kwargs):
+    if "delete from" in sql and "int_feature_use__days" in sql:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return execute(self, sql, *args, **kwargs)
+DuckDBConnectionManager.execute = die
+project, home, raw, as_of = sys.argv[1:]
+DbtTransformer(project=Path(project), home=Path(home)).build(
+    source="uptake", raw=Path(raw), as_of=datetime.fromisoformat(as_of)
+)
+"""
+
+
+def test_a_build_that_is_killed_while_it_writes_is_made_good_by_the_next(warehouse, one_full_build, tmp_path):
+    raw, as_of = tmp_path / "raw", FIRST_DAY + timedelta(days=9)
+    write(raw, "1", [line(day, user_id="u", event_id=f"e{day}") for day in range(5)])
+    warehouse.build(raw, as_of)
+    write(raw, "2", [line(6, user_id="u", event_id="e4", received_at=as_of.isoformat()), line(2, user_id="v")])
+    arguments = [str(warehouse.project), str(warehouse.home), str(raw), as_of.isoformat()]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, timeout=300, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    # The days are there already, what is known by key is as before.
+    assert warehouse.rows("select count(*) from intermediate.int_contact_feature_days") == [(6,)]
+    assert warehouse.rows("select max(last_used_on) from intermediate.int_feature_use") == [
+        ((FIRST_DAY + timedelta(days=4)).date(),)
+    ]
+
+    warehouse.build(raw, as_of)
+
+    assert_equal(warehouse.tables(), one_full_build(warehouse, raw, as_of))
+
+
+# --- a real log --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real_data
+def test_sparkify_day_by_day_gives_the_tables_of_all_days_at_once(root, shared_data, one_full_build, tmp_path):
+    home, raw = tmp_path / "home", tmp_path / "raw"
+    open_key_ring(home)
+    raw.mkdir()
+    mapping = root / "dbt_project/mappings/sparkify.yml"
+    daily = Warehouse(project=root / "dbt_project", home=home, mapping=mapping)
+    files = sorted((shared_data / "sparkify").glob("*.json"))
+    assert len(files) == 30
+    for number, path in enumerate(files, start=1):
+        shutil.copy(path, raw / path.name)
+        daily.build(raw, datetime(2018, 11, 1, tzinfo=UTC) + timedelta(days=number))
+
+    assert daily.rows("select lines, events, unattributed from staging.stg_load_counts") == [(8056, 8056, 286)]
+    assert_equal(daily.tables(), one_full_build(daily, raw, datetime(2018, 12, 1, tzinfo=UTC)))
