@@ -142,7 +142,7 @@ def plan_summary(result: PlanResult) -> str:
                 empty="Nobody would enter.",
             ),
             f"Holdout: {playbook.holdout:.0%} of accounts get nothing, so that the effect can be measured. "
-            (
+            + (
                 f"No goal, so no lift is reported: {_cell(goal.none)}"
                 if goal.within is None
                 else f"Goal: the {goal.by} has {goal.reach} what it is taught, within {goal.within.days} days."
