@@ -78,6 +78,8 @@ class Build:
     checks: tuple[Check, ...]  # dbt tests and source freshness
     counts: Mapping[str, int]  # lines, events, duplicates, quarantined, unattributed, accounts, users, features
     unmapped_events: Mapping[str, int]  # event name -> how many
+    source: str = ""
+    raw: Path | None = None  # the folder that was read; None: nobody said
 
 
 class Transformer(Protocol):

@@ -26,7 +26,7 @@ def empty(tmp_path: Path) -> Build:
     path = tmp_path / "warehouse.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute("create schema marts; create schema staging")
-        connection.execute("create table staging.stg_usage_events (occurred_at timestamp)")
+        connection.execute("create table staging.stg_usage_events (occurred_at timestamp, user_id varchar)")
         for mart, schema in MARTS.items():
             connection.register("rows", schema.empty_table())
             connection.execute(f"create table marts.{mart} as from rows")
@@ -80,7 +80,8 @@ def test_the_warehouse_can_be_written_again_after_a_run(root: Path, tmp_path: Pa
 def test_marts_without_a_row_do_not_pass(root: Path, tmp_path: Path, empty: Build) -> None:
     checks = GxSuites(root / "expectations", tmp_path / "home").run(empty, history=[])
     held = {check.name for check in checks if check.blocks}
-    may_be_empty = {"fct_outcomes", "feature_recommendations"}
+    # A log without users has no contacts; that they are gone is seen against the snapshots before.
+    may_be_empty = {"fct_outcomes", "feature_recommendations", "dim_contacts", "contacts_current", "contact_features"}
     assert held == {
         "gate:freshness",
         *(f"gx:{mart}:expect_table_row_count_to_be_between" for mart in set(MARTS) - may_be_empty),

@@ -66,11 +66,12 @@ def _question(expectation: Any, table: str) -> _Question | None:
         return _Question()
     if kind == "unexpected_rows_expectation":
         query = arguments["unexpected_rows_query"].rstrip("; \t\r\n").format(batch=table)
-        return _Question(count=f"(select count(*) from ({query}))", rows=query)
+        return _Question(count=f"(select count(*) from ({query}))", rows=query)  # noqa: S608
     condition = _condition(kind, arguments)
     if condition is None:
         return None
-    return _Question(count=f"count(*) filter (where {condition})", rows=f"select * from {table} where {condition}")  # noqa: S608
+    rows = f"select * from {table} where {condition}"  # noqa: S608
+    return _Question(count=f"count(*) filter (where {condition})", rows=rows)
 
 
 def _condition(kind: str, arguments: Mapping[str, Any]) -> str | None:

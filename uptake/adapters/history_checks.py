@@ -35,6 +35,7 @@ COMPARABLE = timedelta(days=7)  # shares of an older snapshot say little: a quar
 MAX_SHIFT = 0.2  # of accounts in another state, all features together
 MAX_FEATURE_SHIFT = 0.4  # of the accounts of one feature: a launch moves many, not in days
 MAX_BREADTH_SHIFT = 0.3  # of accounts in another tenth of breadth
+MAX_ACCOUNTS_SHIFT = 0.2  # of accounts on another plan, or gone: contracts do not change in droves
 MAX_SCALE = 3.0  # times as much, or a third: a unit has changed, not the business
 
 FIRST_LOAD = WINDOW  # so long a feature that nobody hit is new, and not a typing error
@@ -178,6 +179,18 @@ def breadth_shift(warehouse: duckdb.DuckDBPyConnection, history: History, as_of:
     return "passed", seen
 
 
+def accounts_shift(warehouse: duckdb.DuckDBPyConnection, history: History) -> Found:
+    """Compare how accounts are spread over plans, and how many have left: whole audiences and exits hang on it."""
+    then = _part(history.last, "accounts")
+    if then is None:
+        return "baseline", "no earlier snapshot that remembers it"
+    share, count = shift(then, mart_profile.accounts(warehouse))
+    seen = f"{share:.0%} of accounts are on another plan, or left, since {_id(history.last)}"
+    if share > MAX_ACCOUNTS_SHIFT and count > NOISE:
+        return "failed", f"{seen}; expected at most {MAX_ACCOUNTS_SHIFT:.0%}"
+    return "passed", seen
+
+
 def scale(warehouse: duckdb.DuckDBPyConnection, history: History) -> Found:
     """Compare what one account pays and seats, and one event counts: a jump is another unit."""
     now = mart_profile.scales(warehouse)
@@ -275,5 +288,6 @@ CHECKS: dict[str, Callable[[duckdb.DuckDBPyConnection, History, datetime], Found
     "gate:past:features": lambda warehouse, history, _: past_features(warehouse, history),
     "gate:drift:states": states_shift,
     "gate:drift:breadth": breadth_shift,
+    "gate:drift:accounts": lambda warehouse, history, _: accounts_shift(warehouse, history),
     "gate:scale": lambda warehouse, history, _: scale(warehouse, history),
 }

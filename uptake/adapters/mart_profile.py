@@ -14,15 +14,15 @@ import duckdb
 DAYS = 35  # the window of every share, and a week that late events may still change
 UNKNOWN = "unknown"
 
-_LAST_DAYS = f"date_day > (select max(date_day) - {DAYS} from marts.fct_account_feature_daily)"
+_LAST_DAYS = f"date_day > (select max(date_day) - {DAYS} from marts.fct_account_feature_daily)"  # noqa: S608
 
 
 def days(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Return the events of each of the last days: {'2026-03-01': 210}."""
     return _counts(
         warehouse,
-        f"select strftime(date_day, '%Y-%m-%d'), sum(count_events)::bigint from marts.fct_account_feature_daily"  # noqa: S608
-        f" where {_LAST_DAYS} group by 1 order by 1",
+        "select strftime(date_day, '%Y-%m-%d'), sum(count_events)::bigint"  # noqa: S608
+        f" from marts.fct_account_feature_daily where {_LAST_DAYS} group by 1 order by 1",
     )
 
 
@@ -53,6 +53,15 @@ def breadth(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int]:
     )
 
 
+def accounts(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Return how many accounts are on which plan, and have left or are our own: what audiences and exits ask first."""
+    return _counts(
+        warehouse,
+        f"select concat_ws(', ', coalesce(plan, '{UNKNOWN}'), case when churned then 'churned' end,"  # noqa: S608
+        " case when is_internal then 'internal' end), count(*) from marts.accounts_current group by 1 order by 1",
+    )
+
+
 def scales(warehouse: duckdb.DuckDBPyConnection) -> dict[str, float]:
     """Return what one of each usually is: the median money and seats of an account, the quantity of an event."""
     found = warehouse.execute(
@@ -79,6 +88,7 @@ PARTS: dict[str, Callable[[duckdb.DuckDBPyConnection], Any]] = {
     "feature_weeks": feature_weeks,
     "states": states,
     "breadth": breadth,
+    "accounts": accounts,
     "scales": scales,
     "hit": hit,
 }

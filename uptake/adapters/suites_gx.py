@@ -24,6 +24,7 @@ from uptake.adapters.data_docs import finish
 from uptake.adapters.gx_one_statement import ask
 from uptake.adapters.mart_checks import NAMES, check_marts
 from uptake.adapters.marts import MARTS
+from uptake.adapters.raw_relations import open_raw
 from uptake.adapters.required_checks import FILE, read_required
 from uptake.errors import Refused
 from uptake.ports import Build, Check
@@ -40,7 +41,11 @@ class Suite:
     relation: str
 
 
-SUITES = tuple(Suite(file=f"{mart}.json", schema="marts", relation=mart) for mart in MARTS)
+#: What every source is asked; suites of one source are found beside its name, in `sources/`.
+SUITES = (
+    *(Suite(file=f"{mart}.json", schema="marts", relation=mart) for mart in MARTS),
+    Suite(file="staging/stg_event_lines.json", schema="staging", relation="stg_event_lines"),
+)
 
 
 class GxSuites:
@@ -125,8 +130,26 @@ class GxSuites:
                     yield from self._run_suite(suite, warehouse, build.warehouse)
         except Exception as error:
             yield from (checked(f"gate:suite:{suite.relation}", "errored", told(error)) for suite in SUITES)
+        yield from self._source_checks(build)
 
-    def _run_suite(self, place: Suite, warehouse: duckdb.DuckDBPyConnection, path: Path) -> list[Check]:
+    def _source_checks(self, build: Build) -> Iterator[Check]:
+        """Validate the raw files of a source that has suites of its own, each named after the file it reads."""
+        folder = self._expectations_dir / "sources" / Path(build.source).stem
+        files = sorted(folder.glob("*.json")) if build.source and build.raw is not None else []
+        if not files or build.raw is None:
+            return
+        places = [
+            Suite(file=str(file.relative_to(self._expectations_dir)), schema="raw", relation=file.stem)
+            for file in files
+        ]
+        try:
+            with _gx_quiet(), open_raw(build.raw, " ".join(file.read_text() for file in files)) as raw:
+                for place in places:
+                    yield from self._run_suite(place, raw, None)
+        except Exception as error:
+            yield from (checked(f"gate:suite:{place.relation}", "errored", told(error)) for place in places)
+
+    def _run_suite(self, place: Suite, warehouse: duckdb.DuckDBPyConnection, path: Path | None) -> list[Check]:
         """Return a check for each expectation of one suite, and one that says whether all of it ran."""
         whole = f"gate:suite:{place.relation}"
         file = self._expectations_dir / place.file
@@ -213,12 +236,14 @@ def _gx_warehouse(path: Path) -> Iterator[Any]:
 
 
 def _validate(
-    suite: Any, place: Suite, warehouse: duckdb.DuckDBPyConnection, path: Path
+    suite: Any, place: Suite, warehouse: duckdb.DuckDBPyConnection, path: Path | None
 ) -> list[tuple[Any, tuple[str, ...]]]:
     """Return GX's result of every expectation, in the suite's order, with the ids of a few rows that broke it."""
     results = ask(warehouse, place.schema, place.relation, suite.expectations)
     if all(results):
         return [one for one in results if one is not None]
+    if path is None:
+        raise ValueError(f"{place.file}: expectations on raw files are of the kinds known to gx_one_statement")
     import great_expectations as gx
 
     left = [one for one, result in zip(suite.expectations, results, strict=True) if result is None]

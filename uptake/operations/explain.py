@@ -19,6 +19,7 @@ from uptake.errors import Refused
 from uptake.operations.gate import Gate, fresh_gate
 from uptake.operations.preview import outside
 from uptake.operations.plan import goal_hash
+from uptake.operations.preview import outside
 from uptake.operations.tick import counting_releases, entries_held
 from uptake.ports import Approved, ControlState, Entry, Journeys, Ledger, Snapshot, Snapshots
 

@@ -82,7 +82,7 @@ def refresh(
     """
     ledger.export(ledger_export)
     try:
-        build = transformer.build(source=source, raw=raw, as_of=as_of)
+        build = replace(transformer.build(source=source, raw=raw, as_of=as_of), source=source, raw=raw)
     except TransformError as error:
         ledger.gates.record(
             snapshot_id=None, status="held", checks=(), reasons=[f"dbt: {error}"], as_of=as_of, now=clock.now()

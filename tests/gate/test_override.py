@@ -1,0 +1,147 @@
+"""A person may let one held snapshot pass, in the open; never what nobody could look at, and never age."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.gate.conftest import AS_OF, NOW, World
+from uptake.bootstrap import Status
+from uptake.errors import Refused, SnapshotError
+from uptake.markdown import plan_summary, refresh_summary, status_summary
+from uptake.operations.override import Overridden, override
+from uptake.ports import Build
+
+pytestmark = pytest.mark.slow
+
+HALF = "delete from marts.feature_recommendations"
+WHY = "Recommendations are rebuilt on Mondays"
+
+
+def let_pass(world: World, snapshot_id: str | None, **changed: Any) -> Overridden:
+    arguments = {"by": "Grace", "reason": WHY, "now": NOW, **changed}
+    return override(
+        world.snapshots, world.ledger, snapshot_id=str(snapshot_id), people=lambda: world.people(None), **arguments
+    )
+
+
+def test_a_held_snapshot_is_let_pass_by_name_and_everything_says_so(world: World, spoil: Callable[..., Build]) -> None:
+    result = world.refresh(spoil(HALF))
+    assert result.gate == "held"
+    assert f"uptake override {result.held_snapshot_id} --by NAME --reason WHY" in refresh_summary(result)
+    assert world.tick()[1] == 0
+
+    passed = let_pass(world, result.held_snapshot_id)
+    assert [check.name for check in passed.checks] == ["gate:rows:feature_recommendations"]
+    current = world.snapshots.current()
+    assert current is not None
+    assert current.snapshot_id == result.held_snapshot_id
+
+    decided, mails = world.tick()
+    assert decided.gate_held is None
+    assert mails > 20
+    row = world.ledger.gates.of(current.snapshot_id)
+    assert row is not None
+    assert (row["overridden_by"], row["override_reason"], row["checked_at"]) == ("Grace", WHY, NOW)
+    assert row["reasons"] == list(result.reasons)
+    assert [check for check in row["checks"] if check.blocks] == list(passed.checks)
+    told = f"let pass by Grace: {WHY}"
+    assert told in plan_summary(world.plan())
+    status = Status(
+        gate=world.ledger.gates.latest(), playbooks=[], sends=[], held=[], approvals=[], controls=[]
+    )  # fmt: skip
+    assert told in status_summary(status)
+
+
+def test_it_holds_for_this_very_snapshot_and_the_next_refresh_is_judged_anew(
+    world: World, spoil: Callable[..., Build]
+) -> None:
+    let_pass(world, world.refresh(spoil(HALF)).held_snapshot_id)
+    again = world.refresh(spoil(HALF, "update marts.dim_accounts set csm = 'another'"))
+    assert again.reasons[0].startswith("gate:rows:feature_recommendations failed")
+    assert world.tick(now=NOW + timedelta(minutes=1))[0].gate_held is None  # the one that was let pass is still fresh
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"by": "  "}, "expected a name and a reason"),
+        ({"reason": "because"}, "expected a name and a reason"),
+        ({"now": AS_OF + timedelta(hours=37)}, "nothing is mailed from data as of"),
+        ({"now": AS_OF - timedelta(hours=1)}, "nothing is mailed from data as of"),
+    ],
+)
+def test_an_override_that_is_refused_changes_nothing(
+    world: World, spoil: Callable[..., Build], changed: dict[str, Any], told: str
+) -> None:
+    held = world.refresh(spoil(HALF)).held_snapshot_id
+    with pytest.raises(Refused, match=told):
+        let_pass(world, held, **changed)
+    assert world.tick()[1] == 0
+    assert let_pass(world, held).by == "Grace"  # it can still be done in the right way
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("drop table marts.feature_recommendations", "it is not what the last refresh held"),
+        ("alter table marts.contacts_current rename role to title", "it is not what the last refresh held"),
+        ("drop table staging.stg_usage_events", "what did not run has nothing anybody could have looked at"),
+    ],
+)
+def test_marts_that_cannot_be_read_are_never_let_pass(
+    world: World, spoil: Callable[..., Build], statement: str, told: str
+) -> None:
+    result = world.refresh(spoil(statement))
+    last = world.ledger.gates.latest()
+    assert last is not None
+    with pytest.raises(Refused, match=told):
+        let_pass(world, result.held_snapshot_id or "20260302T050000Z-00000000")
+    assert world.tick()[1] == 0
+
+
+def test_only_the_last_refresh_can_be_overridden(world: World, spoil: Callable[..., Build]) -> None:
+    first = world.refresh(spoil(HALF)).held_snapshot_id
+    assert world.refresh(spoil()).gate == "passed"
+    with pytest.raises(Refused, match="it is not what the last refresh held"):
+        let_pass(world, first)
+
+
+def test_what_was_held_is_gone_after_the_next_refresh(world: World, spoil: Callable[..., Build]) -> None:
+    first = world.refresh(spoil(HALF)).held_snapshot_id
+    second = world.refresh(spoil(HALF, "delete from marts.fct_outcomes where enrollment_id = 1")).held_snapshot_id
+    assert first != second
+    with pytest.raises(SnapshotError, match="does not exist"):
+        world.snapshots.release(str(first))
+    assert world.snapshots.release(str(second)).snapshot_id == second
+
+
+def test_killed_before_its_gate_row_no_mail_leaves_and_the_override_is_given_again(
+    world: World, spoil: Callable[..., Build], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = world.refresh(spoil(HALF)).held_snapshot_id
+
+    def die(*_args: Any, **_options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(world.ledger.gates, "record", die)
+    with pytest.raises(KeyboardInterrupt):
+        let_pass(world, held)
+    monkeypatch.undo()
+    assert world.tick()[1] == 0
+    let_pass(world, held)
+    assert world.tick()[1] > 20
+
+
+def test_reports_that_were_held_alone_are_let_pass_in_the_same_way(world: World, spoil: Callable[..., Build]) -> None:
+    from uptake.operations.gate import refuse_held_reports
+
+    result = world.refresh(spoil("update marts.fct_outcomes set count_sends_accepted = 1 where arm = 'holdout'"))
+    assert (result.gate, result.reports) == ("passed", "held")
+    let_pass(world, result.snapshot_id)
+    current = world.snapshots.current()
+    assert current is not None
+    refuse_held_reports(world.ledger, current)
