@@ -15,8 +15,8 @@ from sendgrid.helpers.eventwebhook import EventWebhook
 
 from uptake.errors import SettingsError
 from uptake.sandbox.fakegrid import EventPoster, Reaction, webhook_public_key
-from uptake.sandbox.fakegrid.accept_log import AcceptLog
-from uptake.sandbox.fakegrid.webhooks import MAX_BATCH_BYTES, posted_path
+from uptake.sandbox.fakegrid.accept_log import AcceptLog, posted_path
+from uptake.sandbox.fakegrid.webhooks import MAX_BATCH_BYTES
 from uptake.testing import FixedClock
 
 WEBHOOK = "http://127.0.0.1:8025/webhooks/sendgrid"

@@ -51,11 +51,12 @@ def guard(ledger: Ledger, witness: Witness, *, now: datetime, interval: timedelt
     if ledger.releases.controls().forgotten is not None:
         return None
     since, reason = None, ""
-    last = ledger.runs.last_heartbeat(KIND)
+    settled = ledger.read("last_reconciled")[0]["reconciled_at"]  # whatever was forgotten until then is settled
+    last = max(filter(None, (ledger.runs.last_heartbeat(KIND), settled)), default=None)
     if last is not None and now - last > 2 * interval:
         since, reason = last, f"no tick since {last:%Y-%m-%d %H:%M} UTC: this may be an old copy of the ledger"
     newest = witness.newest()
-    if newest is not None and _lacks(ledger, *newest):
+    if newest is not None and (settled is None or newest[1] > settled) and _lacks(ledger, *newest):
         # What the ledger knows of last: whatever came later was forgotten.
         known = ledger.read("last_known")[0]["known_at"] or now - LOG_KEEPS
         since = known if since is None else min(since, known)

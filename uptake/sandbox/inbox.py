@@ -18,9 +18,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route, Router
 
 from uptake.adapters.internal_pages import HEADERS, render_page
-from uptake.sandbox.fakegrid.accept_log import Tail, accepted_path, moment, read_request
+from uptake.sandbox.fakegrid.accept_log import Tail, accepted_path, moment, posted_path, read_request
 from uptake.sandbox.fakegrid.mail import mail_to
-from uptake.sandbox.fakegrid.webhooks import posted_path
 
 PAGE_SIZE = 50
 

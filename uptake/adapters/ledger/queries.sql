@@ -73,6 +73,12 @@ from (
     select max(sending_at) from sends
 ) as moments
 
+-- last_reconciled --
+-- When a lock on a forgotten ledger was last opened: what was forgotten before is settled.
+select max(ordered_at) as reconciled_at
+from controls
+where scope = 'forgotten' and action = 'resume'
+
 -- unfolded_batches --
 -- Webhook bodies that were stored and are not folded; old ones cannot be.
 select count(*) as count_batches, min(batch_id) as first_batch_id, min(received_at) as received_at

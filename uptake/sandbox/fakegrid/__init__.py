@@ -4,7 +4,18 @@ Truth is `$UPTAKE_HOME/fakegrid/accepted.jsonl`: one line per accepted recipient
 """
 
 from uptake.sandbox.fakegrid.app import Fault, create_fakegrid
+from uptake.sandbox.fakegrid.faults import FAULTS, FaultPlan, FaultyFront
 from uptake.sandbox.fakegrid.signing import webhook_public_key
 from uptake.sandbox.fakegrid.webhooks import EventPoster, Reaction, Recipients
 
-__all__ = ["EventPoster", "Fault", "Reaction", "Recipients", "create_fakegrid", "webhook_public_key"]
+__all__ = [
+    "FAULTS",
+    "EventPoster",
+    "Fault",
+    "FaultPlan",
+    "FaultyFront",
+    "Reaction",
+    "Recipients",
+    "create_fakegrid",
+    "webhook_public_key",
+]

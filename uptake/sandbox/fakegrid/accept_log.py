@@ -156,6 +156,16 @@ def accepted_path(home: Path) -> Path:
     return home / "fakegrid" / "accepted.jsonl"
 
 
+def posted_path(home: Path) -> Path:
+    """Return the record of acknowledged events: key, message_id, to, event, at and a few fields."""
+    return home / "fakegrid" / "posted.jsonl"
+
+
+def erased_path(home: Path) -> Path:
+    """Return the record of addresses whose data the account's owner had erased."""
+    return home / "fakegrid" / "erased.jsonl"
+
+
 def read_request(requests: Path, message_id: str) -> dict[str, Any]:
     """Return one accepted request body. Raises UptakeError when it is gone."""
     path = requests / f"{message_id}.json"

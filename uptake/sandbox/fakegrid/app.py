@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,10 @@ from starlette.routing import Route
 
 from uptake.ports import Clock
 from uptake.sandbox.fakegrid.accept_log import AcceptLog
-from uptake.sandbox.fakegrid.problem import Problem, bad_request
+from uptake.sandbox.fakegrid.access import ALL, Access, refusal
+from uptake.sandbox.fakegrid.logs import MailLogs
+from uptake.sandbox.fakegrid.problem import bad_request
+from uptake.sandbox.fakegrid.records import Records
 from uptake.sandbox.fakegrid.validation import MAX_BYTES, is_sandboxed, problems
 
 #: Where a fault strikes: the request is read and nothing happened yet, or it is accepted and nobody knows yet.
@@ -26,8 +29,6 @@ Phase = Literal["read", "accepted"]
 
 #: Breaks one request on purpose. A response it returns replaces ours; what it raises cuts the connection.
 Fault = Callable[[Phase, bytes], Awaitable[Response | None]]
-
-_WRONG_KEY = "The provided authorization grant is invalid, expired, or revoked"
 
 
 def create_fakegrid(
@@ -37,20 +38,26 @@ def create_fakegrid(
     api_key: str,
     groups: frozenset[int] | None = None,
     fault: Fault | None = None,
+    keys: Mapping[str, frozenset[str]] | None = None,
+    log_lag: timedelta = timedelta(0),
 ) -> Starlette:
     """Build the app; accepted mail is recorded under `home/fakegrid`.
 
     Args:
         home: `$UPTAKE_HOME`
         clock: The sandbox's time, for `accepted_at` and `send_at`
-        api_key: The only key that is accepted
+        api_key: The key that may do everything
         groups: The account's unsubscribe groups; None takes any id
         fault: Called in each phase of each request, to test what its caller survives
+        keys: More keys, each with its scopes, e.g. `mail.send` or `messages.read`
+        log_lag: How long after its acceptance a message first shows in the Email Logs
 
     Raises:
         SettingsError: another process serves this home
     """
     log = AcceptLog(home, clock)
+    access = Access({**(keys or {}), api_key: ALL})
+    records = Records(home, clock, MailLogs(home, clock, lag=log_lag), groups)
 
     async def no_fault(_phase: Phase, _body: bytes) -> Response | None:
         return None
@@ -58,13 +65,13 @@ def create_fakegrid(
     strike = fault or no_fault
 
     async def mail_send(request: Request) -> Response:
-        if not hmac.compare_digest(request.headers.get("authorization", "").encode(), f"Bearer {api_key}".encode()):
-            return _refusal(401, [bad_request(_WRONG_KEY)])
+        if (forbidden := access.refused(request, "mail.send")) is not None:
+            return forbidden
         if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-            return _refusal(415, [bad_request("Content-Type should be application/json.")])
+            return refusal(415, [bad_request("Content-Type should be application/json.")])
         body = await _read(request)
         if body is None:
-            return _refusal(413, [bad_request("The request body must be smaller than 30 MB.")])
+            return refusal(413, [bad_request("The request body must be smaller than 30 MB.")])
         if (broken := await strike("read", body)) is not None:
             return broken
         answer = await run_in_threadpool(_decide, body, log, clock, groups)
@@ -76,9 +83,10 @@ def create_fakegrid(
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
         log.close()
+        records.close()
 
     return Starlette(
-        routes=[Route("/v3/mail/send", mail_send, methods=["POST"])],
+        routes=[Route("/v3/mail/send", mail_send, methods=["POST"]), *records.routes(access)],
         exception_handlers={HTTPException: _http_error, Exception: _server_error},
         lifespan=lifespan,
     )
@@ -88,9 +96,9 @@ def _decide(body: bytes, log: AcceptLog, clock: Clock, groups: frozenset[int] | 
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _refusal(400, [bad_request("Bad Request" if _is_utf8(body) else "Invalid UTF8 in request.")])
+        return refusal(400, [bad_request("Bad Request" if _is_utf8(body) else "Invalid UTF8 in request.")])
     if found := problems(payload, now=clock.now(), groups=groups):
-        return _refusal(400, found)
+        return refusal(400, found)
     if is_sandboxed(payload):
         return Response(status_code=200)
     return _accepted(log, body, payload)
@@ -122,15 +130,11 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-def _refusal(status: int, errors: list[Problem]) -> Response:
-    return Response(orjson.dumps({"errors": errors}), status_code=status, media_type="application/json")
-
-
 async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = {404: "not found", 405: "POST method allowed only"}.get(error.status_code, error.detail)
-    return _refusal(error.status_code, [bad_request(message)])
+    return refusal(error.status_code, [bad_request(message)])
 
 
 async def _server_error(_request: Request, _error: Exception) -> Response:
-    return _refusal(500, [bad_request("internal server error")])
+    return refusal(500, [bad_request("internal server error")])

@@ -24,8 +24,10 @@ import httpx
 import orjson
 
 from uptake.errors import SettingsError
-from uptake.sandbox.fakegrid.accept_log import AppendLog, Tail, accepted_path, moment
+from uptake.sandbox.fakegrid.accept_log import AppendLog, Tail, accepted_path, moment, posted_path
+from uptake.sandbox.fakegrid.logs import whole_message_id
 from uptake.sandbox.fakegrid.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign, signing_key
+from uptake.sandbox.fakegrid.suppressions import GLOBAL, Suppressions, group_list
 
 MAX_BATCH_BYTES = 768 * 1024
 
@@ -96,6 +98,7 @@ class EventPoster:
         self._accepted = Tail(accepted_path(home))
         self._posted_log = AppendLog(posted_path(home))
         self._posted = {line["key"] for line in Tail(posted_path(home)).read_new()}
+        self._lists = Suppressions(home)
         self._heap: list[_Due] = []
         self._events: deque[_Due] = deque()  # happened, not acknowledged
         self._actions: deque[_Due] = deque()
@@ -150,6 +153,10 @@ class EventPoster:
             # Strictly before: a live run and a replay after a kill must agree, in whatever order they saw a tie.
             if since is not None and since < moment(line):
                 return reason
+        # What was added through the API: by this account's owner, not by the recipient.
+        for name in (GLOBAL, *([] if line["group_id"] is None else [group_list(line["group_id"])])):
+            if any(entry.created < moment(line) for entry in self._lists.find(name, [address])):
+                return "Unsubscribed Address"
         return None
 
     def _learn(self, due: _Due) -> None:
@@ -227,14 +234,12 @@ class EventPoster:
         self._posted.update(line["key"] for line in lines)
 
 
-def posted_path(home: Path) -> Path:
-    """Return the path of the record of acknowledged events: key, message_id, to, event, at and a few fields."""
-    return home / "fakegrid" / "posted.jsonl"
-
-
 def _posted_line(due: _Due, more: Mapping[str, Any]) -> dict[str, Any]:
     assert due.reaction is not None
-    shown = {name: due.reaction.fields[name] for name in ("url", "reason", "type") if name in due.reaction.fields}
+    fields = {**_USUAL_FIELDS.get(due.reaction.event, {}), **due.reaction.fields}
+    shown: dict[str, Any] = {name: fields[name] for name in ("url", "reason", "type") if name in fields}
+    if due.reaction.event.startswith("group_"):
+        shown["group_id"] = due.line["group_id"]
     return {
         "key": due.key,
         "message_id": due.line["message_id"],
@@ -272,7 +277,7 @@ def _event(due: _Due) -> dict[str, Any]:
         "smtp-id": f"<{line['message_id']}@geopod-ismtpd-sandbox>",
         "event": name,
         "sg_event_id": due.key,
-        "sg_message_id": f"{line['message_id']}.recvd-sandbox-0-{line['position']}.0",
+        "sg_message_id": whole_message_id(line),
     }
     if categories:
         event["category"] = categories[0] if len(categories) == 1 else categories
