@@ -94,6 +94,38 @@
     {%- endif %}
 {%- endmacro %}
 
+{% macro raw_records(source_name, input, names) -%}
+    {#-
+        The same of NDJSON whose fields are known, in half the time: file, record (these fields as texts; NULL where the
+        line is not JSON in UTF-8, without any value where it is no object), read_order.
+    -#}
+    {%- set relation = source(source_name, input) -%}
+    {%- set files = existing_files(raw_folder(), source_meta(source_name, input).get('files', [])) -%}
+    {%- set type = "struct(" ~ names | join(' varchar, ') ~ " varchar)" -%}
+    {%- if files %}
+        {%- set files = "['" ~ files | join("', '") ~ "']" %}
+    select
+        filename as file,
+        record,
+        row_number() over () as read_order
+    from
+        read_json(
+            {{ "coalesce(getvariable('uptake_event_files'), " ~ files ~ ")" if input == 'events' else files }},
+            format = 'newline_delimited',
+            records = false,
+            columns = {record: '{{ type }}'},
+            ignore_errors = true,
+            filename = true
+        )
+    {%- else %}
+    select
+        cast(null as varchar) as file,
+        cast(null as {{ type }}) as record,
+        cast(null as bigint) as read_order
+    where false
+    {%- endif %}
+{%- endmacro %}
+
 {% macro original_file(copy) -%}
     {#- The path that `uptake.adapters.raw_files` made a copy of; any other path is itself. -#}
     case
@@ -176,8 +208,7 @@
 
 {% macro unreadable_lines(source_name, inputs) -%}
     {#-
-        Lines of inputs beside the events that cannot be used: file, ordinal (among the lines that are not blank),
-        line_no, reason. `inputs`: name -> fields that must be there.
+        Lines of inputs beside the events that cannot be used: file, line_no, reason. `inputs`: name -> fields that must be there.
     -#}
     {%- for input, required in inputs.items() %}
         {%- set checks = [] %}
@@ -192,7 +223,7 @@
 {%- endmacro %}
 
 {% macro flaws_of(lines, reader=none) -%}
-    {#- Of all lines of an input (file, read_order, reason) those that have a reason: file, ordinal, line_no, reason. -#}
+    {#- Of all lines of an input (file, read_order, reason) those that have a reason: file, line_no, reason. -#}
     (
         with lines as ({{ lines }}),
 
@@ -210,7 +241,6 @@
 
         select
             lines.file,
-            lines.read_order - flawed_files.first_read_order + 1 as ordinal,
             flawed_files.line_numbers[lines.read_order - flawed_files.first_read_order + 1] as line_no,
             lines.reason
         from lines
@@ -258,4 +288,25 @@
 {% macro relative_to_raw(file) -%}
     {#- Without the folder: where somebody keeps the raw logs is of no interest. -#}
     replace({{ file }}, '{{ (raw_folder() ~ '/') | replace("'", "''") }}', '')
+{%- endmacro %}
+
+{% macro last_word(trait, order) -%}
+    {#- Of several values of a trait the last that says something. -#}
+    last({{ trait }} order by {{ order }}) filter (where {{ trait }} is not null)
+{%- endmacro %}
+
+{% macro json_inside(line, name) -%}
+    {#- An object inside a line, which exports to tables write as a text of JSON. -#}
+    case json_type({{ line }}, '$.{{ name }}')
+        when 'OBJECT' then json_extract({{ line }}, '$.{{ name }}')
+        when 'VARCHAR' then try_cast(json_extract_string({{ line }}, '$.{{ name }}') as json)
+    end
+{%- endmacro %}
+
+{% macro posthog_account(properties) -%}
+    {#- The group an event belongs to. Exports keep `$groups`; some have the key of the first type only. -#}
+    coalesce(
+        {{ text_or_null(properties ~ " ->> '$.\"$groups\".\"" ~ var('posthog_group_type') ~ "\"'") }},
+        {{ text_or_null(properties ~ " ->> '$.\"$group_0\"'") }}
+    )
 {%- endmacro %}

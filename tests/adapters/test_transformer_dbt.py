@@ -112,10 +112,10 @@ def test_every_line_is_an_event_a_duplicate_or_quarantined_with_its_number(build
         ("accounts.ndjson", 2, "not JSON in UTF-8"),
         ("accounts.ndjson", 3, "no account_id"),
         ("events/bad.ndjson", 3, "not JSON in UTF-8"),
-        ("events/bad.ndjson", 4, "not a JSON object"),
+        ("events/bad.ndjson", 4, "not a JSON object with account_id, event_name and occurred_at"),
         ("events/bad.ndjson", 5, "not JSON in UTF-8"),
         ("events/bad.ndjson", 6, "not JSON in UTF-8"),
-        ("events/bad.ndjson", 8, "not a JSON object"),
+        ("events/bad.ndjson", 8, "not a JSON object with account_id, event_name and occurred_at"),
         ("events/bad.ndjson", 9, "no occurred_at"),
         ("events/bad.ndjson", 10, "occurred_at is not an ISO 8601 time"),
         ("events/bad.ndjson", 11, "no account_id"),
@@ -414,7 +414,8 @@ def test_recommendations_climb_the_ladder_and_wait_for_what_they_build_on(build,
         done,
         "select recommendation_rank, feature_key, chosen_by from marts.feature_recommendations order by 1",
     )
-    assert found == [(1, "projects", "ladder"), (2, "tasks", "ladder"), (3, "comments", "ladder")]
+    # Dashboards are a habit: what builds on them comes first, then the lowest rung.
+    assert found == [(1, "saved_views", "ladder"), (2, "exports", "ladder"), (3, "projects", "ladder")]
 
 
 # --- outcomes ----------------------------------------------------------------------------------------------------

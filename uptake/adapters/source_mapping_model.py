@@ -7,7 +7,14 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import available_timezones
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -22,7 +29,10 @@ def _listed(given: object) -> object:
     return (given,) if isinstance(given, str) else given
 
 
-Names = Annotated[tuple[Name, ...], BeforeValidator(_listed), Field(min_length=1)]
+_ONE_OR_SEVERAL = WithJsonSchema(
+    {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}}]}
+)
+Names = Annotated[tuple[Name, ...], BeforeValidator(_listed), Field(min_length=1), _ONE_OR_SEVERAL]
 
 
 def _pattern(given: str) -> str:
@@ -31,7 +41,12 @@ def _pattern(given: str) -> str:
     return given
 
 
-Files = Annotated[tuple[Annotated[Name, BeforeValidator(_pattern)], ...], BeforeValidator(_listed), Field(min_length=1)]
+Files = Annotated[
+    tuple[Annotated[Name, BeforeValidator(_pattern)], ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    _ONE_OR_SEVERAL,
+]
 
 
 class Value(Strict):
@@ -217,7 +232,9 @@ def _in_a_list(given: str) -> str:
     return given
 
 
-Listed = Annotated[tuple[Annotated[Name, BeforeValidator(_in_a_list)], ...], BeforeValidator(_listed)]
+Listed = Annotated[
+    tuple[Annotated[Name, BeforeValidator(_in_a_list)], ...], BeforeValidator(_listed), _ONE_OR_SEVERAL
+]
 
 
 class Feature(Strict):
@@ -281,7 +298,9 @@ class SourceMapping(Strict):
     subscriptions: Subscriptions | None = None
     tickets: Tickets | None = None
     features: dict[Key, Feature] | None = Field(
-        default=None, description="What can be learned; none: what the catalogue has, else each event's name"
+        default=None,
+        description="What can be learned; each_event, or nothing: what the catalogue has, else each event's name",
+        json_schema_extra=lambda found: found["anyOf"].append({"const": "each_event"}),  # type: ignore[union-attr]
     )
 
     @field_validator("features", mode="before")

@@ -7,6 +7,7 @@ lines as materialized (
     select
         file,
         read_order,
+        is_usage,
         event_id,
         case when event_id is null and problem is null then md5(cast(line as varchar)) end as line_hash,
         occurred_at,
@@ -55,7 +56,7 @@ flawed_files as (
     select
         file,
         min(read_order) as first_read_order,
-        uptake_line_numbers(file) as line_numbers
+        {{ event_line_numbers('file') }} as line_numbers
 
     from lines
     group by file
@@ -101,6 +102,8 @@ identified as (
         on lines.read_order = copies.read_order
     left join flaws
         on lines.read_order = flaws.read_order
+    -- What tells of people or accounts only is read elsewhere; here it was counted to know the numbers of lines.
+    where lines.is_usage
 
 ),
 

@@ -6,17 +6,6 @@ event_lines as (select * from {{ ref('stg_event_lines') }}),
 
 unreadable as (select * from {{ staged('unreadable') }}),
 
-unreadable_files as (
-
-    select
-        file,
-        uptake_line_numbers(file) as line_numbers
-
-    from unreadable
-    group by file
-
-),
-
 unusable as (
 
     select
@@ -30,13 +19,11 @@ unusable as (
     union all
 
     select
-        unreadable.file,
-        unreadable_files.line_numbers[unreadable.ordinal] as line_no,
-        unreadable.reason
+        file,
+        line_no,
+        reason
 
     from unreadable
-    inner join unreadable_files
-        on unreadable.file = unreadable_files.file
 
 ),
 

@@ -1,46 +1,35 @@
 -- grain: one row per line of the event files that is not blank, readable or not
 with
-lines as ({{ raw_lines('uptake', 'events') }}),
-
-extracted as (
-
-    select
-        file,
-        line,
-        read_order,
-        {{ fields('line', [
-            'event_id', 'occurred_at', 'received_at', 'account_id', 'user_id', 'event_name', 'quantity', 'properties'
-        ]) }} as fields
-
-    from lines
-
+lines as (
+    {{ raw_records('uptake', 'events', [
+        'event_id', 'occurred_at', 'received_at', 'account_id', 'user_id', 'event_name', 'quantity', 'properties'
+    ]) }}
 ),
 
 typed as (
 
     select
         file,
-        line,
+        record,
         read_order,
-        {{ text_or_null('fields[1]') }} as event_id,
-        fields[2] as raw_occurred_at,
-        {{ timestamp_or_null('fields[2]') }} as occurred_at,
-        {{ timestamp_or_null('fields[3]') }} as received_at,
-        {{ text_or_null('fields[4]') }} as account_id,
-        {{ text_or_null('fields[5]') }} as user_id,
-        {{ text_or_null('fields[6]') }} as event_name,
-        coalesce({{ number_or_null('fields[7]') }}, 1) as quantity,
-        fields[8] as properties
+        {{ text_or_null('record.event_id') }} as event_id,
+        {{ timestamp_or_null('record.occurred_at') }} as occurred_at,
+        {{ timestamp_or_null('record.received_at') }} as received_at,
+        {{ text_or_null('record.account_id') }} as account_id,
+        {{ text_or_null('record.user_id') }} as user_id,
+        {{ text_or_null('record.event_name') }} as event_name,
+        coalesce({{ number_or_null('record.quantity') }}, 1) as quantity
 
-    from extracted
+    from lines
 
 ),
 
+-- Of a line without an id, what it says in our fields is the line.
 final as (
 
     select
         file,
-        line,
+        record as line,
         read_order,
         true as is_usage,
         event_id,
@@ -50,13 +39,16 @@ final as (
         user_id,
         event_name,
         quantity,
-        properties,
-        {{ problem_of('line', [
-            ('account_id', 'no account_id'),
-            ('event_name', 'no event_name'),
-            ('raw_occurred_at', 'no occurred_at'),
-            ('occurred_at', 'occurred_at is not an ISO 8601 time'),
-        ]) }} as problem
+        record.properties as properties,
+        case
+            when record is null then 'not JSON in UTF-8'
+            when account_id is null and event_name is null and record.occurred_at is null
+                then 'not a JSON object with account_id, event_name and occurred_at'
+            when account_id is null then 'no account_id'
+            when event_name is null then 'no event_name'
+            when record.occurred_at is null then 'no occurred_at'
+            when occurred_at is null then 'occurred_at is not an ISO 8601 time'
+        end as problem
 
     from typed
 

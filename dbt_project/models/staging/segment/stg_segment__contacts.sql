@@ -1,0 +1,19 @@
+-- grain: one row per account and user
+with
+people as (select * from {{ ref('stg_segment__people') }}),
+
+final as (
+
+    select
+        account_id,
+        user_id,
+        role,
+        time_zone,
+        locale,
+        created_at
+
+    from people
+
+)
+
+select * from final
