@@ -251,8 +251,15 @@ def _validate(
     with _gx_warehouse(path) as source:
         asset = source.add_table_asset(name=place.relation, table_name=place.relation, schema_name=place.schema)
         batch = asset.add_batch_definition_whole_table("candidate").get_batch()
-        found = iter(batch.validate(by_gx, result_format={"result_format": "SUMMARY"}).results)
-        return [(next(found), ()) if result is None else result for result in results]
+        # GX gives its results in an order of its own.
+        found = {
+            _named(place.relation, one.expectation_config): one
+            for one in batch.validate(by_gx, result_format={"result_format": "SUMMARY"}).results
+        }
+        return [
+            (found[_named(place.relation, one.configuration)], ()) if result is None else result
+            for one, result in zip(suite.expectations, results, strict=True)
+        ]
 
 
 def _suite_result(suite: Any, results: list[Any]) -> Any:
@@ -309,11 +316,15 @@ def _name(mart: str, kind: str, kwargs: Mapping[str, Any], meta: Mapping[str, An
     return ":".join(str(part) for part in ("gx", mart, kind, meta.get("rule") or kwargs.get("column")) if part)
 
 
+def _named(relation: str, configuration: Any) -> str:
+    return _name(relation, configuration.type, configuration.kwargs, configuration.meta or {})
+
+
 def _verdict(mart: str, one: Any, rows: tuple[str, ...]) -> Check:
     """Return one GX result as a check; `rows` tell a few that broke it by their ids."""
     configuration = one.expectation_config
     severity: Severity = "critical" if _severity(configuration) == "critical" else "warning"
-    name = _name(mart, configuration.type, configuration.kwargs, configuration.meta or {})
+    name = _named(mart, configuration)
     if error := _exception(one.exception_info):
         return checked(name, "errored", told(error), severity)
     if one.success is True:

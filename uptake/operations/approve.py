@@ -29,10 +29,16 @@ def approve(ledger: Ledger, *, plan_id: str, by: str, now: datetime) -> Approved
         # Whoever approves has seen how many match: that is what later snapshots are compared with.
         remember_audience(
             Audience(
-                playbook=plan.playbook, snapshot_id=plan.snapshot_id, count_accounts=audience, held=None, measured_at=now
+                playbook=plan.playbook,
+                snapshot_id=plan.snapshot_id,
+                count_accounts=audience,
+                held=None,
+                measured_at=now,
             ),
             ledger,
         )
+    # Before the approval: were it lost in between, nobody would have entered by mistake.
+    ledger.enrollments.launch(plan, plan.summary.get("matched_before_launch", []), now=now)
     plan = _widest(ledger, plan)
     release = ledger.releases.version(plan.version_id)
     rules = release.workspace.approval

@@ -20,7 +20,9 @@ def look_at_audience(release: Release, entry: Entry, snapshot: Snapshot, ledger:
 
     Every matching account is in `entry`: with contacts who would enter, or left out with a reason.
     """
-    accounts = pa.chunked_array([*entry.contacts["account_id"].chunks, *entry.left_out["account_id"].chunks], pa.string())
+    accounts = pa.chunked_array(
+        [*entry.contacts["account_id"].chunks, *entry.left_out["account_id"].chunks], pa.string()
+    )
     count = pc.count_distinct(accounts).as_py()
     before = ledger.releases.last_audience(release.name, is_held=False)
     held = audience_held(
