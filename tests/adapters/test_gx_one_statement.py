@@ -49,7 +49,7 @@ RULES = [
     rule("unexpected_rows_expectation", unexpected_rows_query="select account_id from {batch} where days > 99;"),
     rule(
         "unexpected_rows_expectation",
-        unexpected_rows_query="select account_id from {batch} where not regexp_full_match(account_id, '[a-z][0-9]{{1}}')",
+        unexpected_rows_query="select days from {batch} where not regexp_full_match(account_id, '[a-z][0-9]{{1}}')",
     ),
 ]
 #: Not in the one statement's language: GX's own engine is asked.

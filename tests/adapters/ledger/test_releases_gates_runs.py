@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from uptake.errors import Held, LedgerError
-from uptake.ports import Check
+from uptake.ports import Audience, Check
 
 LEASE = timedelta(minutes=5)
 
@@ -78,6 +78,48 @@ def test_only_the_newest_gate_row_of_a_snapshot_counts(world):
     (row,) = world.ledger.read("gate_of_snapshot", snapshot_id="s1")
     assert row["checks"][0]["detail"] == "0 rows, expected 1"
     assert [row["status"] for row in world.ledger.read("gates", count=2)] == ["held", "held"]
+
+
+def test_an_override_is_a_passed_row_that_keeps_what_had_failed(world):
+    failed = Check(name="gx:m:r", status="failed", severity="critical", detail="2 rows", rows=("account_id=a1",))
+    value = Check(name="gx:fct_outcomes:r", status="failed", severity="critical", protects="reports")
+    row = {
+        "snapshot_id": "s9",
+        "checks": [failed, value],
+        "reasons": ["gx:m:r failed"],
+        "as_of": world.now,
+        "now": world.now,
+    }
+    world.ledger.gates.record(status="held", **row)
+    assert world.ledger.gates.passed("s9") is None
+    gate_id = world.ledger.gates.record(status="passed", overridden_by="Grace", override_reason="looked at it", **row)
+    assert world.ledger.gates.passed("s9") == gate_id
+    found = world.ledger.gates.of("s9")
+    assert found["checks"] == (failed, value)
+    assert (found["overridden_by"], found["override_reason"], found["reasons"]) == (
+        "Grace",
+        "looked at it",
+        ["gx:m:r failed"],
+    )
+    assert "checks" not in world.ledger.gates.latest()
+    assert world.ledger.gates.of("s8") is None
+
+
+def test_the_last_audience_is_found_among_those_that_held_or_did_not(world):
+    releases = world.ledger.releases
+    assert releases.last_audience("p") is None
+    kinds = [("s1", 10, None), ("s2", 90, "its audience rose"), ("s3", 91, "its audience rose")]
+    for number, (snapshot_id, count, held) in enumerate(kinds):
+        at = world.now + timedelta(days=number)
+        releases.save_audience(
+            Audience(playbook="p", snapshot_id=snapshot_id, count_accounts=count, held=held, measured_at=at)
+        )
+    assert releases.last_audience("p").snapshot_id == "s3"
+    assert releases.last_audience("p", is_held=False).count_accounts == 10
+    assert releases.last_audience("p", is_held=True).measured_at == world.now + timedelta(days=2)
+    assert releases.last_audience("q") is None
+    (row,) = [row for row in world.ledger.read("audiences") if row["playbook"] == "p"]
+    assert (row["snapshot_id"], row["held_because"]) == ("s3", "its audience rose")
 
 
 def test_one_run_of_a_kind_at_a_time(world):
