@@ -37,8 +37,11 @@ from uptake.domain.lift import Lift
 from uptake.domain.outcomes import PlaybookOutcome
 from uptake.errors import Refused, SettingsError, TransformError, UsageError
 from uptake.operations import approve as _approve
+from uptake.operations import by_hand as _by_hand
 from uptake.operations import check as _check
 from uptake.operations import explain as _explain
+from uptake.operations import import_suppressions as _import_suppressions
+from uptake.operations import inspect as _inspect
 from uptake.operations import measure as _measure
 from uptake.operations import override as _override
 from uptake.operations import plan as _plan
@@ -484,9 +487,33 @@ class Uptake:
 
     def close_task(self, task_id: int, *, outcome: _tasks.Outcome, reason: str, by: str) -> None:
         """Close a task; its stage is over."""
-        _tasks.close_task(
-            self.ledger, task_id=task_id, outcome=outcome, reason=reason, by=by, now=self.clock.now()
+        _tasks.close_task(self.ledger, task_id=task_id, outcome=outcome, reason=reason, by=by, now=self.clock.now())
+
+    def enter(self, account_id: str, playbook: str, *, reason: str, by: str) -> int:
+        """Take an account into a playbook by hand; return how many of its people are in."""
+        return _by_hand.enter(
+            self.journeys,
+            self.snapshots,
+            self.ledger,
+            account_id=account_id,
+            playbook=playbook,
+            reason=reason,
+            by=by,
+            now=self.clock.now(),
         )
+
+    def leave(self, account_id: str, playbook: str, *, reason: str, by: str) -> None:
+        """Take an account out of a playbook."""
+        _by_hand.leave(
+            self.ledger, account_id=account_id, playbook=playbook, reason=reason, by=by, now=self.clock.now()
+        )
+
+    def import_suppressions(self, file: Path, *, reason: str, by: str) -> _import_suppressions.Imported:
+        """Take over a do-not-contact list."""
+        with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+            return _import_suppressions.import_suppressions(
+                self.ledger, self.keys, lines, reason=reason, by=by, now=self.clock.now()
+            )
 
     def measure(self) -> list[PlaybookOutcome]:
         """Return every playbook's outcome as of the current snapshot."""

@@ -254,6 +254,34 @@ def done(
 
 
 @app.command()
+def enter(account: str, playbook: str, by: By, reason: Annotated[str, typer.Option(help="Why this account")]) -> None:
+    """Take an account into an approved playbook by hand. It stays outside lift; exclusions and consent hold as ever."""
+    count = _open().enter(account, playbook, reason=reason, by=by)
+    _out.print(f"{account} is in {playbook}, with {count} of its people.", markup=False)
+
+
+@app.command(name="exit")
+def leave(account: str, playbook: str, by: By, reason: Annotated[str, typer.Option(help="Why it leaves")]) -> None:
+    """Take an account out of a playbook: nothing more is sent to it from there."""
+    _open().leave(account, playbook, reason=reason, by=by)
+    _out.print(f"{account} is out of {playbook}.", markup=False)
+
+
+@app.command(name="import-suppressions")
+def import_suppressions(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="An address a line, or CSV")],
+    by: By,
+    reason: Annotated[str, typer.Option(help="Where the list comes from")],
+) -> None:
+    """Take over a do-not-contact list: nobody on it gets any mail. Only hashes of the addresses are kept."""
+    found = _open().import_suppressions(file, reason=reason, by=by)
+    _out.print(f"{found.addresses} addresses are suppressed.")
+    if found.unreadable:
+        lines = ", ".join(map(str, found.unreadable[:10]))
+        _err.print(f"uptake: {len(found.unreadable)} lines hold no address, the first are {lines}")
+
+
+@app.command()
 def pause(
     by: By,
     reason: Annotated[str, typer.Option(help="Why")],

@@ -217,8 +217,12 @@ class Journeys(Protocol):
         *,
         controls: ControlState,
         account_id: str | None = None,
+        by_hand: bool = False,
     ) -> Entry:
-        """Decide who enters `release` now; with `account_id`, look at that account alone."""
+        """Decide who enters `release` now; with `account_id`, look at that account alone.
+
+        `by_hand`: a person takes it in, whether it matches or not; what excludes it still does.
+        """
 
     def advance(
         self,
@@ -514,18 +518,36 @@ class Enrollments(Protocol):
         people:      contact_id, account_id, address_hash, time_zone, locale, role, has_address, erased
         suppressions: address_hash, topic (NULL = every topic)
         consents:    address_hash, basis, expires_at (in force; `none` alone: the newest word is a refusal)
+        launches:    playbook (approved before)
+        launch_accounts: playbook, account_id (matched before it was first approved)
         assignments: playbook, account_id, arm
         verdicts:    enrollment_id, contact_id, stage_key, verdict, reason (the newest of each, open contacts only)
         """
 
     def enter(
-        self, entry: Entry, approved: Approved, *, snapshot_id: str, gate_id: int, now: datetime, run: Run | None = None
+        self,
+        entry: Entry,
+        approved: Approved,
+        *,
+        snapshot_id: str,
+        gate_id: int,
+        now: datetime,
+        run: Run | None = None,
+        entered_by: str = "match",
+        entry_reason: str = "",
     ) -> int:
         """Record assignments, enrollments and their contacts in one transaction; return new enrollments.
 
         Holdout and global control are recorded alike. Entered twice = recorded once. With `run`, only while its fence
-        holds: raises Held when a newer run has taken over.
+        holds: raises Held when a newer run has taken over. `entered_by` another than `match`: a person did, with a
+        reason; that is outside lift.
         """
+
+    def launch(self, plan: Plan, accounts: Sequence[str], *, now: datetime) -> None:
+        """Remember that a playbook was approved, and who matched already; only the first time counts."""
+
+    def leave(self, playbook: str, account_id: str, *, reason: str, by: str, now: datetime) -> int:
+        """Take an account out of a playbook, from the commit of this call on; return how many enrollments ended."""
 
     def record(
         self,
@@ -667,6 +689,11 @@ class People(Protocol):
     def suppress(
         self, address_hash: str, *, reason: SuppressionReason, topic: str | None, source: str, now: datetime
     ) -> None: ...
+    def suppress_all(
+        self, address_hashes: Sequence[str], *, reason: SuppressionReason, source: str, now: datetime
+    ) -> None:
+        """Stop all mail to many addresses, all of them or none, from the commit of this call on."""
+
     def address_hash_of(self, contact_id: str) -> str | None: ...
     def address_hashes_of(self, contact_id: str) -> list[str]:
         """Return every address this contact has or was mailed at; a wish to stop is about all of them."""

@@ -24,10 +24,25 @@ from uptake.domain.eligibility import (
     settle_tasks,
     stage_verdict,
 )
-from uptake.domain.playbooks import Exclusions, ReEntry
+from uptake.domain.playbooks import Exclusions, Playbook
 
 NOW = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
+
+
+def playbook(**changes):
+    plain = {
+        "teaches": "dashboards",
+        "topic": "training",
+        "audience": {"where": "True"},
+        "goal": {"within": "28d"},
+        "holdout": "10%",
+        "stages": {"why": {"email": "why.md"}},
+        "backfill": "all",
+    }
+    return Playbook.model_validate(plain | changes)
+
+
 GOOD = AccountFacts(churned=False, is_internal=False, count_open_tickets=0, age_days=100)
 NO_RULES = Exclusions(churned=False, internal=False, open_ticket=False, younger_than=timedelta(0))
 
@@ -60,12 +75,12 @@ def test_every_reason_has_one_effect(reason):
     ],
 )
 def test_an_account_is_left_out_for_the_first_reason(facts, expected):
-    assert account_left_out(facts, Exclusions(), None, NOW) == expected
+    assert account_left_out(facts, Exclusions(), playbook(), NOW) == expected
 
 
 def test_an_exclusion_that_is_not_asked_for_excludes_nobody():
     unknown = AccountFacts(churned=None, is_internal=True, count_open_tickets=4, age_days=None)
-    assert account_left_out(unknown, NO_RULES, None, NOW) is None
+    assert account_left_out(unknown, NO_RULES, playbook(), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -79,8 +94,33 @@ def test_an_exclusion_that_is_not_asked_for_excludes_nobody():
     ],
 )
 def test_an_account_enters_again_after_a_while_and_not_too_often(entries, ended, expected):
-    rule = ReEntry(after="180d", max=2)
-    assert account_left_out(replace(GOOD, entries=entries, last_ended_at=ended), Exclusions(), rule, NOW) == expected
+    rules = playbook(re_entry={"after": "180d", "max": 2})
+    facts = replace(GOOD, entries=entries, last_ended_at=ended)
+    assert account_left_out(facts, Exclusions(), rules, NOW) == expected
+    assert account_left_out(facts, Exclusions(), rules, NOW, by_hand=True) is None  # a person answers for when
+
+
+def test_only_those_enter_who_match_newly_unless_the_playbook_takes_in_everybody():
+    before, old = replace(GOOD, is_launched=False), replace(GOOD, matched_before_launch=True)
+    outside = LeftOut.MATCHED_BEFORE_LAUNCH
+    for facts in (before, old):
+        assert account_left_out(facts, Exclusions(), playbook(backfill="none"), NOW) == outside
+        assert account_left_out(facts, Exclusions(), playbook(backfill="none"), NOW, by_hand=True) is None
+        assert account_left_out(facts, Exclusions(), playbook(), NOW) is None
+        assert account_left_out(facts, Exclusions(), playbook(enter="calendar", calendar=[NOW.date()]), NOW) is None
+    assert account_left_out(GOOD, Exclusions(), playbook(backfill="none"), NOW) is None
+    assert account_left_out(replace(old, churned=True), Exclusions(), playbook(backfill="none"), NOW) == LeftOut.CHURNED
+
+
+@pytest.mark.parametrize(
+    ("entered", "expected"),
+    [(NOW - 2 * DAY, None), (NOW - timedelta(hours=1), LeftOut.RE_ENTRY), (None, None)],
+)
+def test_a_calendar_takes_an_account_in_once_for_each_of_its_days(entered, expected):
+    rules = playbook(enter="calendar", calendar=[NOW.date(), NOW.date() + 30 * DAY])
+    facts = replace(GOOD, entries=1, last_enrolled_at=entered, last_ended_at=NOW)
+    assert account_left_out(facts, Exclusions(), rules, NOW) == expected
+    assert account_left_out(facts, Exclusions(), rules, NOW + 5 * DAY) == LeftOut.RE_ENTRY  # it is closed by then
 
 
 @pytest.mark.parametrize(

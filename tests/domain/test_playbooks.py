@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from uptake.domain.playbooks import (
     Workspace,
 )
 
+NOW = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
 PLAYBOOK: dict[str, Any] = {
     "teaches": "dashboards",
     "topic": "product-training",
@@ -228,3 +229,30 @@ def test_a_window_lies_within_another_or_does_not() -> None:
     ):
         assert not other.lies_within(week)
     assert week.minutes == 600
+
+
+def test_a_playbook_says_how_accounts_enter() -> None:
+    plain = Playbook.model_validate(PLAYBOOK)
+    assert (plain.enter, plain.only_new, plain.opens_on(NOW)) == ("match", True, None)
+    assert not Playbook.model_validate(PLAYBOOK | {"backfill": "all"}).only_new
+    for wrong, says in (
+        ({"enter": "calendar"}, "go together"),
+        ({"calendar": ["2026-03-03"]}, "go together"),
+        ({"enter": "manual"}, "outside lift; expected 0%"),
+        (
+            {"enter": "calendar", "calendar": ["2026-03-03"], "re_entry": {"after": "3d", "max": 2}},
+            "on each of its days",
+        ),
+    ):
+        with pytest.raises(ValidationError, match=says):
+            Playbook.model_validate(PLAYBOOK | wrong)
+    assert Playbook.model_validate(PLAYBOOK | {"enter": "manual", "holdout": "0%"}).enter == "manual"
+
+
+@given(st.lists(st.dates(date(2026, 2, 1), date(2026, 4, 1)), min_size=1), st.integers(0, 24 * 90))
+def test_a_calendar_is_open_for_two_days_from_each_of_its_days(days: list[date], hours: int) -> None:
+    now = datetime(2026, 2, 1, tzinfo=UTC) + timedelta(hours=hours)
+    rules = Playbook.model_validate(PLAYBOOK | {"enter": "calendar", "calendar": days})
+    opening = rules.opens_on(now)
+    recent = [day for day in days if 0 <= (now.date() - day).days < 2]
+    assert opening == (max(recent) if recent else None)

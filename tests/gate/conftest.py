@@ -63,6 +63,7 @@ RELEASE = Release.model_validate(
             "audience": {"where": "feature.adoption_state == 'never'"},
             "goal": {"within": "28d", "by": "contact"},
             "holdout": "10%",
+            "backfill": "all",
             "stages": {"why": {"email": "why.md"}, "how": {"email": "how.md", "after": "1d"}},
         },
         "workspace": {

@@ -47,6 +47,7 @@ PLAYBOOK = {
     "audience": {"where": "account.plan == 'team' and feature.adoption_state == 'never'"},
     "goal": {"reach": "adopted", "by": "account", "within": "28d"},
     "holdout": "30%",
+    "backfill": "all",
     "stages": {
         "why": {"email": "why.md"},
         "how": {"email": "how.md", "after": "3d", "when": "feature.adoption_state == 'never'"},

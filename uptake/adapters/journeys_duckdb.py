@@ -42,15 +42,16 @@ class DuckJourneys:
         *,
         controls: ControlState,
         account_id: str | None = None,
+        by_hand: bool = False,
     ) -> Entry:
         """Decide who enters `release` now."""
         where = _read(release.playbook.audience.where, "where")
         world = World(rests_on=(snapshot.directory, release, controls.accounts), tables=entry.rests_on(ledger, release))
-        is_kept = account_id is None and not _moves(where)
+        is_kept = account_id is None and release.playbook.enter == "match" and not _moves(where)
         if is_kept and (kept := self._entries.recall(release.name, world, now)) is not None:
             return kept
         with self._marts.open(snapshot) as marts:
-            found = entry.decide(marts, release, where, ledger, controls, now, account_id=account_id)
+            found = entry.decide(marts, release, where, ledger, controls, now, account_id=account_id, by_hand=by_hand)
             if is_kept:
                 self._entries.keep(release.name, world, found, now=now, until=entry.next_change(marts))
         return found

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from uptake.domain.enrollments import LATEST
-from uptake.domain.playbooks import Exclusions, ReEntry
+from uptake.domain.playbooks import Exclusions, Playbook
 
 
 class Verdict(StrEnum):
@@ -93,6 +93,7 @@ class LeftOut(StrEnum):
     OPEN_TICKET = "open_ticket"
     TOO_NEW = "too_new"
     VALUE_MISSING = "value_missing"  #: an exclusion of the workspace cannot be decided: unknown is not "no"
+    MATCHED_BEFORE_LAUNCH = "matched_before_launch"  #: only newly matching accounts enter, without `backfill: all`
     PAUSED = "paused"  #: a person paused or stopped the account
     IN_ALREADY = "in_already"  #: an open enrollment of this playbook
     RE_ENTRY = "re_entry"  #: entered before, and may not (yet) enter again
@@ -119,12 +120,18 @@ class AccountFacts:
     is_in: bool = False  # an enrollment of this playbook is open
     entries: int = 0  # enrollments of this playbook so far
     last_ended_at: datetime | None = None
+    last_enrolled_at: datetime | None = None
+    is_launched: bool = True  # the playbook was approved before
+    matched_before_launch: bool = False  # it would have entered when the playbook was first approved
 
 
 def account_left_out(
-    facts: AccountFacts, exclusions: Exclusions, re_entry: ReEntry | None, now: datetime
+    facts: AccountFacts, exclusions: Exclusions, playbook: Playbook, now: datetime, *, by_hand: bool = False
 ) -> LeftOut | None:
-    """Return why the account does not enter, the first reason of `LeftOut`'s order; None when it may."""
+    """Return why the account does not enter, the first reason of `LeftOut`'s order; None when it may.
+
+    A person who takes it in (`by_hand`) answers for when; what excludes an account excludes it from that, too.
+    """
     tickets, age = facts.count_open_tickets, facts.age_days
     excluded: tuple[tuple[LeftOut, bool, bool | None], ...] = (
         (LeftOut.CHURNED, exclusions.churned, facts.churned),
@@ -141,17 +148,23 @@ def account_left_out(
             return reason
     if any(is_asked and is_so is None for _, is_asked, is_so in excluded):
         return LeftOut.VALUE_MISSING
+    if playbook.only_new and not by_hand and (facts.matched_before_launch or not facts.is_launched):
+        return LeftOut.MATCHED_BEFORE_LAUNCH
     if facts.is_paused:
         return LeftOut.PAUSED
     if facts.is_in:
         return LeftOut.IN_ALREADY
-    if facts.entries and not _may_re_enter(facts, re_entry, now):
+    if facts.entries and not by_hand and not _may_re_enter(facts, playbook, now):
         return LeftOut.RE_ENTRY
     return None
 
 
-def _may_re_enter(facts: AccountFacts, rule: ReEntry | None, now: datetime) -> bool:
-    """Without a rule an account enters once, ever."""
+def _may_re_enter(facts: AccountFacts, playbook: Playbook, now: datetime) -> bool:
+    """Without a rule an account enters once, ever; by a calendar, once for each of its days."""
+    if playbook.enter == "calendar":
+        opening = playbook.opens_on(now)
+        return opening is not None and (facts.last_enrolled_at is None or facts.last_enrolled_at.date() < opening)
+    rule = playbook.re_entry
     if rule is None or facts.entries >= rule.max:
         return False
     return facts.last_ended_at is None or facts.last_ended_at + rule.after <= now

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import date, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -255,6 +255,13 @@ class Playbook(Strict):
     edits: Edits = Edits.FOLLOW
     priority: int = Field(default=100, ge=0, le=1_000, description="The lowest wins a person's attention")
     window: Window | None = Field(default=None, description="When its mail may leave; default: the workspace's")
+    enter: Literal["match", "manual", "calendar"] = Field(
+        default="match", description="Whoever matches, only whom a person takes in, or whoever matches on given days"
+    )
+    calendar: tuple[date, ...] = Field(default=(), max_length=400, description="The days on which accounts enter")
+    backfill: Literal["none", "all"] = Field(
+        default="none", description="Whether those enter who matched before it was first approved"
+    )
 
     @field_validator("stages")
     @classmethod
@@ -270,10 +277,36 @@ class Playbook(Strict):
             raise Misplaced("a stage of a playbook that teaches nothing has no goal", "stages", aimed[0], "goal")
         return self
 
+    @model_validator(mode="after")
+    def _enters(self) -> Playbook:
+        if (self.enter == "calendar") != bool(self.calendar):
+            raise Misplaced("`enter: calendar` and a `calendar` with its days go together", "enter")
+        if self.enter == "manual" and self.holdout > 0:
+            raise Misplaced("whom a person takes in is outside lift; expected 0% with `enter: manual`", "holdout")
+        if self.enter == "calendar" and self.re_entry is not None:
+            raise Misplaced("with `enter: calendar` accounts enter again on each of its days", "re_entry")
+        return self
+
+    @property
+    def only_new(self) -> bool:
+        """Whether those who matched before its launch stay out."""
+        return self.enter == "match" and self.backfill == "none"
+
+    def opens_on(self, now: datetime) -> date | None:
+        """Return the day of its calendar on which accounts enter now; None when it is closed.
+
+        A day stays open for `CALENDAR_OPEN`, so that a machine that was off on it loses nothing.
+        """
+        today = now.astimezone(UTC).date()
+        return max((day for day in self.calendar if day <= today < day + CALENDAR_OPEN), default=None)
+
     @property
     def measured_for(self) -> timedelta:
         """How long after entry its enrollments are looked at."""
         return self.goal.within or longest(self.stages)
+
+
+CALENDAR_OPEN = timedelta(days=2)
 
 
 class Sender(Strict):

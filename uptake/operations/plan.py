@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from uptake.domain.eligibility import LeftOut
 from uptake.domain.playbooks import Release
 from uptake.errors import Held
 from uptake.operations.audience import look_at_audience
@@ -69,10 +71,19 @@ def plan(
             "gate": override_of(ledger.gates.of(snapshot.snapshot_id)),
             "audience": audience.count_accounts,
             "audience_held": audience.held,
+            "matched_before_launch": _outside(entry, tables["launches"], name),
         },
     )
     ledger.releases.save_plan(planned)
     return PlanResult(plan=planned, release=release, entry=entry)
+
+
+def _outside(entry: Entry, launches: pa.Table, playbook: str) -> list[str]:
+    """Return the accounts that stay out for having matched before the launch, as long as that is still to come."""
+    if playbook in launches["playbook"].to_pylist():
+        return []
+    is_old = pc.equal(entry.left_out["reason"], LeftOut.MATCHED_BEFORE_LAUNCH.value)
+    return sorted(entry.left_out.filter(is_old)["account_id"].to_pylist())
 
 
 def goal_hash(snapshot: Snapshot, release: Release) -> str | None:

@@ -14,6 +14,8 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from uptake.domain.eligibility import LeftOut
+from uptake.domain.guardrails import FEW
 from uptake.domain.playbooks import Edits, Release
 from uptake.operations.audience import look_at_audience, remember_audience
 from uptake.operations.gate import Gate, fresh_gate
@@ -146,6 +148,10 @@ def entries_held(approval: Approved, controls: ControlState, now: datetime, *, g
 def _beyond_tolerance(approval: Approved, count_accounts: int) -> str | None:
     planned = approval.plan.count_accounts
     limit = math.floor(planned * (1 + approval.tolerance) + 1e-9)
+    if approval.release.playbook.only_new:
+        # Nobody enters at its launch: what may come in later is measured by how many match.
+        outside = approval.plan.summary.get("left_out", {}).get(LeftOut.MATCHED_BEFORE_LAUNCH.value, {})
+        limit = max(limit, FEW, math.floor((planned + outside.get("accounts", 0)) * approval.tolerance))
     if count_accounts <= limit:
         return None
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, time
 
 import duckdb
 import pyarrow as pa
@@ -29,8 +29,13 @@ _RULE = pa.schema(
         "max_per_account": side.INT,
         "not_churned": side.BOOL, "not_internal": side.BOOL, "no_open_ticket": side.BOOL, "min_age_days": side.FLOAT,
         "max_entries": side.INT, "re_entry_after": pa.duration("us"),
+        "only_new": side.BOOL,
+        "entered_before": side.AT,  # by a calendar: who entered before this may again; NULL: re-entry has its own rule
     }
 )  # fmt: skip
+
+ANY_NUMBER = 2**31  # of entries
+LATER = datetime(9999, 1, 1)  # noqa: DTZ001 - as the marts hold moments: naive, in UTC
 
 # Every contact with the feature it would be taught; NULL where nothing is recommended.
 _ONE_FEATURE = """
@@ -64,6 +69,7 @@ select
     count(*) as entries,
     bool_or(enrollments.ended_at is null) as is_in,
     max(enrollments.ended_at) as last_ended_at,
+    max(enrollments.enrolled_at) as last_enrolled_at,
     max(enrollments.entry_no) as last_entry_no
 from enrollments
 inner join rules using (playbook)
@@ -86,11 +92,20 @@ answers as (
         coalesce(history.is_in, false) as is_in,
         coalesce(history.entries, 0) as entries,
         coalesce(history.last_entry_no, 0) as last_entry_no,
-        history.last_ended_at is null
-            or history.last_ended_at + entry_rule.re_entry_after <= moment.now as is_cool
+        case
+            when entry_rule.entered_before is null then history.last_ended_at is null
+                or history.last_ended_at + entry_rule.re_entry_after <= moment.now
+            else history.last_enrolled_at < entry_rule.entered_before
+        end as is_cool,
+        entry_rule.only_new
+            and (before_launch.account_id is not null or not launched.is_launched) as is_matching_since_before
     from matched_accounts
     inner join accounts_current as account using (account_id)
     left join history using (account_id)
+    cross join rules
+    left join launch_accounts as before_launch
+        on before_launch.playbook = rules.playbook and before_launch.account_id = account.account_id
+    cross join (select count(*) > 0 as is_launched from launches semi join rules using (playbook)) as launched
     left join controls on controls.scope = 'account' and controls.target = account.account_id
     cross join entry_rule
     cross join moment
@@ -108,6 +123,7 @@ select
         when not passes_tickets then 'open_ticket'
         when not passes_age then 'too_new'
         when (passes_churned and passes_internal and passes_tickets and passes_age) is null then 'value_missing'
+        when is_matching_since_before then 'matched_before_launch'
         when is_paused then 'paused'
         when is_in then 'in_already'
         when entries >= entry_rule.max_entries or (entries > 0 and not is_cool) then 're_entry'
@@ -227,10 +243,13 @@ def decide(
     now: datetime,
     *,
     account_id: str | None = None,
+    by_hand: bool = False,
 ) -> Entry:
-    """Decide who enters `release` now; with `account_id`, look at that account alone."""
+    """Decide who enters `release` now; with `account_id`, look at that account alone; `by_hand`, because it shall."""
+    if not by_hand and not takes_in(release, now):
+        return Entry(contacts=CONTACTS.empty_table(), left_out=LEFT_OUT.empty_table())
     side.lay(connection, ledger, {0: (0, release)}, controls, now)
-    connection.register("entry_rule", pa.Table.from_pylist([_rule(release)], schema=_RULE))
+    connection.register("entry_rule", pa.Table.from_pylist([_rule(release, now, by_hand=by_hand)], schema=_RULE))
     prefer = release.playbook.audience.contacts.prefer
     connection.register("role_places", pa.table({"role": pa.array(prefer, side.TEXT), "place": range(len(prefer))}))
     connection.execute(_MACROS)
@@ -242,7 +261,9 @@ def decide(
             "create temp view candidates_only as select * from candidates semi join wanted using (account_id)"
         )
         candidates = "candidates_only"
-    found = facts.matching(connection, candidates, where, now).filter("holds")
+    found = (
+        connection.table(candidates) if by_hand else facts.matching(connection, candidates, where, now).filter("holds")
+    )
     found.select("contact_id, account_id, feature_key").create_view("matched_now")
     connection.execute("create temp table matched as from matched_now")
     connection.execute(_DECIDE)
@@ -254,6 +275,12 @@ def decide(
     )
 
 
+def takes_in(release: Release, now: datetime) -> bool:
+    """Say whether anybody may enter by matching now."""
+    playbook = release.playbook
+    return playbook.enter == "match" or (playbook.enter == "calendar" and playbook.opens_on(now) is not None)
+
+
 def rests_on(ledger: Mapping[str, pa.Table], release: Release) -> dict[str, pa.Table]:
     """Return what `decide` reads of the ledger for this release, unless its audience asks about mails."""
     people = side.LEDGER["people"]
@@ -263,8 +290,10 @@ def rests_on(ledger: Mapping[str, pa.Table], release: Release) -> dict[str, pa.T
         "consents": side.fit(ledger, "consents"),
     }
     for name, columns in {
-        "enrollments": ["account_id", "entry_no", "ended_at"],
+        "enrollments": ["account_id", "entry_no", "enrolled_at", "ended_at"],
         "assignments": ["account_id", "arm"],
+        "launches": ["playbook"],
+        "launch_accounts": ["account_id"],
     }.items():
         table = side.fit(ledger, name)
         found[name] = table.filter(pc.equal(table["playbook"], release.name)).select(columns)
@@ -288,8 +317,10 @@ def taught(connection: duckdb.DuckDBPyConnection, release: Release, *, contact_i
     return connection.execute(_TAUGHT).to_arrow_table()
 
 
-def _rule(release: Release) -> dict[str, object]:
+def _rule(release: Release, now: datetime | None = None, *, by_hand: bool = False) -> dict[str, object]:
     playbook, exclusions = release.playbook, release.workspace.exclusions
+    opening = None if now is None else playbook.opens_on(now)
+    always = by_hand or opening is not None
     return {
         "teaches": None if playbook.teaches == NEXT_BEST else playbook.teaches,
         "teaches_nothing": playbook.teaches is None,
@@ -298,6 +329,8 @@ def _rule(release: Release) -> dict[str, object]:
         "not_internal": exclusions.internal,
         "no_open_ticket": exclusions.open_ticket,
         "min_age_days": exclusions.younger_than.total_seconds() / 86_400,
-        "max_entries": 1 if playbook.re_entry is None else playbook.re_entry.max,
+        "max_entries": ANY_NUMBER if always else 1 if playbook.re_entry is None else playbook.re_entry.max,
         "re_entry_after": None if playbook.re_entry is None else playbook.re_entry.after,
+        "only_new": playbook.only_new and not by_hand,
+        "entered_before": LATER if by_hand else None if opening is None else datetime.combine(opening, time()),
     }

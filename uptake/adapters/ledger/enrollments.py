@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import pyarrow as pa
 import sqlalchemy as sa
 
+from uptake import failpoints
 from uptake.adapters.ledger.arrow import stage, unstage
-from uptake.adapters.ledger.record import Recorder
+from uptake.adapters.ledger.record import Recorder, end_by_hand
 from uptake.adapters.ledger.runs import check_fence
-from uptake.adapters.ledger.schema import OPEN, assignments, enrollment_contacts, enrollments
+from uptake.adapters.ledger.schema import (
+    OPEN,
+    assignments,
+    enrollment_contacts,
+    enrollments,
+    launch_accounts,
+    launches,
+)
 from uptake.adapters.ledger.store import Store
 from uptake.adapters.ledger.tick_tables import tick_tables
 from uptake.adapters.ledger.upsert import insert_new
 from uptake.domain.playbooks import Release
-from uptake.ports import Advance, Approved, Entry, Keys, Run
+from uptake.ports import Advance, Approved, Entry, Keys, Plan, Run
 
 
 class SqlEnrollments:
@@ -32,7 +40,16 @@ class SqlEnrollments:
             return tick_tables(connection, now=now)
 
     def enter(
-        self, entry: Entry, approved: Approved, *, snapshot_id: str, gate_id: int, now: datetime, run: Run | None = None
+        self,
+        entry: Entry,
+        approved: Approved,
+        *,
+        snapshot_id: str,
+        gate_id: int,
+        now: datetime,
+        run: Run | None = None,
+        entered_by: str = "match",
+        entry_reason: str = "",
     ) -> int:
         """Record assignments, enrollments and their contacts; return new enrollments.
 
@@ -47,11 +64,31 @@ class SqlEnrollments:
             self._store.stop(connection)  # one entry at a time, also on PostgreSQL
             entrants = stage(connection, "entrants", entry.contacts)
             _assign(connection, entrants, approved.playbook, snapshot_id, now)
+            failpoints.at("enter: drawn")
             before = connection.scalar(sa.select(sa.func.coalesce(sa.func.max(enrollments.c.enrollment_id), 0)))
-            count = _enroll(connection, entrants, approved, snapshot_id, gate_id, now)
+            how = {"entered_by": entered_by, "entry_reason": entry_reason}
+            count = _enroll(connection, entrants, approved, snapshot_id, gate_id, now, **how)
             _add_contacts(connection, entrants, approved.playbook, after=int(before or 0))
             unstage(connection, entrants)
+        failpoints.at("enter: committed")
         return count
+
+    def launch(self, plan: Plan, accounts: Sequence[str], *, now: datetime) -> None:
+        """Remember that a playbook was approved, and who matched already; only the first time counts."""
+        row = {"playbook": plan.playbook, "plan_id": plan.plan_id, "snapshot_id": plan.snapshot_id, "launched_at": now}
+        with self._store.write() as connection:
+            is_first = connection.execute(insert_new(connection, launches).values(**row)).rowcount
+            if is_first and accounts:
+                found = stage(connection, "matching", pa.table({"account_id": pa.array(sorted(set(accounts)))}))
+                rows = sa.select(sa.literal(plan.playbook), found.c.account_id)
+                connection.execute(sa.insert(launch_accounts).from_select(["playbook", "account_id"], rows))
+                unstage(connection, found)
+
+    def leave(self, playbook: str, account_id: str, *, reason: str, by: str, now: datetime) -> int:
+        """Take an account out of a playbook, from the commit of this call on; return how many enrollments ended."""
+        with self._store.write() as connection:
+            self._store.stop(connection)
+            return end_by_hand(connection, playbook, account_id, reason=reason, by=by, now=now)
 
     def record(
         self,
@@ -109,13 +146,16 @@ def _enroll(
     snapshot_id: str,
     gate_id: int,
     now: datetime,
+    *,
+    entered_by: str,
+    entry_reason: str,
 ) -> int:
     playbook = approved.release.playbook
     entering = _accounts(entrants)
     constants = {
         "version_id": approved.version_id,
-        "entered_by": "match",
-        "entry_reason": "",
+        "entered_by": entered_by,
+        "entry_reason": entry_reason,
         "snapshot_id": snapshot_id,
         "gate_id": gate_id,
         "enrolled_at": now,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from uptake import failpoints
 from uptake.adapters.ledger.arrow import stage, unstage
 from uptake.adapters.ledger.schema import consents, erasures, people, preferences, sends
 from uptake.adapters.ledger.store import Store
@@ -68,6 +69,17 @@ class SqlPeople:
             suppress(
                 connection, address_hash, topic=topic or "", reason=reason, source=source, suppressed_at=now, now=now
             )
+            failpoints.at("stop: uncommitted")
+        failpoints.at("stop: committed")
+
+    def suppress_all(
+        self, address_hashes: Sequence[str], *, reason: SuppressionReason, source: str, now: datetime
+    ) -> None:
+        """Stop all mail to many addresses, all of them or none, from the commit of this call on."""
+        with self._store.write() as connection:
+            self._store.stop(connection)
+            for one in address_hashes:
+                suppress(connection, one, topic="", reason=reason, source=source, suppressed_at=now, now=now)
 
     def address_hash_of(self, contact_id: str) -> str | None:
         """Return the hash of a contact's address, also after its erasure."""

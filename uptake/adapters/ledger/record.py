@@ -26,7 +26,7 @@ from uptake.adapters.ledger.schema import (
 from uptake.adapters.ledger.store import Store
 from uptake.adapters.ledger.upsert import insert_new
 from uptake.domain.arms import Arm
-from uptake.domain.eligibility import Verdict
+from uptake.domain.eligibility import Reason, Verdict
 from uptake.domain.ids import send_id
 from uptake.domain.playbooks import Release
 from uptake.domain.sends import SendStatus
@@ -290,7 +290,9 @@ def _end_contacts(connection: sa.Connection, endings: pa.Table, *, run_id: int, 
     return {f"end:{reason}": count for reason, count in counts.items()}
 
 
-def _end_enrollments(connection: sa.Connection, endings: pa.Table, *, run_id: int, now: datetime) -> dict[str, int]:
+def _end_enrollments(
+    connection: sa.Connection, endings: pa.Table, *, run_id: int | None, now: datetime
+) -> dict[str, int]:
     if endings.num_rows == 0:
         return {}
     staged = stage(connection, "account_endings", endings)
@@ -310,6 +312,22 @@ def _end_enrollments(connection: sa.Connection, endings: pa.Table, *, run_id: in
     return {f"account_end:{reason}": count for reason, count in counts.items()}
 
 
+def end_by_hand(
+    connection: sa.Connection, playbook: str, account_id: str, *, reason: str, by: str, now: datetime
+) -> int:
+    """End the open enrollment of an account in a playbook because a person says so."""
+    is_it = (
+        (enrollments.c.playbook == playbook) & (enrollments.c.account_id == account_id) & (enrollments.c.status == OPEN)
+    )
+    found = connection.scalars(sa.select(enrollments.c.enrollment_id).where(is_it)).all()
+    if found:
+        endings = pa.table({"enrollment_id": found, "reason": [Reason.STOPPED.value] * len(found)})
+        _end_enrollments(connection, endings, run_id=None, now=now)
+        note = sa.update(enrollments).where(enrollments.c.enrollment_id.in_(found))
+        connection.execute(note.values(ended_by=by, end_note=reason))
+    return len(found)
+
+
 def _count_reasons(
     connection: sa.Connection, staged: sa.Table, target: sa.Table, condition: sa.ColumnElement[bool]
 ) -> dict[str, int]:
@@ -327,7 +345,7 @@ def _withhold(
     same: sa.ColumnElement[bool],
     waits: sa.ColumnElement[bool],
     *,
-    run_id: int,
+    run_id: int | None,
     now: datetime,
 ) -> None:
     """Withhold what was planned for those who leave. What a worker holds already is checked again at its intent.

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. A ledger with a larger number was written by newer code.
-HEAD = "0003"
+HEAD = "0004"
 #: Alembic's own table; named so that it never meets another program's in a shared database.
 VERSION_TABLE = "uptake_schema_version"
 #: `PRAGMA application_id` of our SQLite files: "UPTK".
@@ -198,6 +198,24 @@ assignments = sa.Table(
     _time("assigned_at"),
 )
 
+# When each playbook was first approved; who matched already is remembered, for those that take in only new ones.
+launches = sa.Table(
+    "launches",
+    metadata,
+    _text("playbook", primary_key=True),
+    _text("plan_id"),
+    _text("snapshot_id"),
+    _time("launched_at"),
+)
+
+launch_accounts = sa.Table(
+    "launch_accounts",
+    metadata,
+    sa.Column("playbook", sa.Text, sa.ForeignKey("launches.playbook"), primary_key=True),
+    _text("account_id", primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 enrollments = sa.Table(
     "enrollments",
     metadata,
@@ -219,6 +237,8 @@ enrollments = sa.Table(
     _text("status"),  # open, ended
     _time("ended_at", null=True),
     _text("end_reason", null=True),
+    _text("ended_by", null=True),  # the person who took it out, and why
+    _text("end_note", null=True),
     sa.UniqueConstraint("playbook", "account_id", "entry_no"),
     sa.Index("uq_enrollments_open", "playbook", "account_id", unique=True, **_where("status = 'open'")),
     sa.Index(None, "account_id"),

@@ -18,6 +18,8 @@ from uptake.adapters.ledger.schema import (
     decisions,
     enrollment_contacts,
     enrollments,
+    launch_accounts,
+    launches,
     people,
     sends,
     suppressions,
@@ -64,6 +66,8 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     ),
     "suppressions": _schema("address_hash topic"),
     "consents": _schema("address_hash basis expires_at", expires_at=TIMESTAMP),
+    "launches": _schema("playbook"),
+    "launch_accounts": _schema("playbook account_id"),
     "assignments": _schema("playbook account_id arm"),
     "verdicts": _schema("enrollment_id contact_id stage_key verdict reason", **_ID),
 }
@@ -102,6 +106,8 @@ def _queries(now: datetime) -> dict[str, sa.Select[tuple[object, ...]]]:
             in_force()
         ),
         "consents": sa.select(consents.c.address_hash, consents.c.basis, consents.c.expires_at).where(counts(now)),
+        "launches": sa.select(launches.c.playbook),
+        "launch_accounts": sa.select(launch_accounts.c.playbook, launch_accounts.c.account_id),
         "assignments": sa.select(assignments.c.playbook, assignments.c.account_id, assignments.c.arm),
         "verdicts": sa.select(*(decisions.c[name] for name in SCHEMAS["verdicts"].names))
         .join(enrollment_contacts, _open_contact(decisions))
