@@ -19,6 +19,11 @@
     cast({{ dbt.dateadd('day', -7 * (var('health_history_weeks') + 1 + weeks_before), as_of_day) }} as date)
 {%- endmacro %}
 
+{% macro day_of_week(day) -%}
+    {#- 0 on Mondays. -#}
+    {{ day_number(day) }} + 3 - 7 * {{ week_no(day) }}
+{%- endmacro %}
+
 {% macro week_ends_on(week_no) -%}
     {#- Its Sunday. -#}
     cast({{ dbt.dateadd('day', '7 * (' ~ week_no ~ ') + 3', "cast('1970-01-01' as date)") }} as date)

@@ -4,23 +4,37 @@
 with
 contact_feature_days as (select * from {{ ref('int_contact_feature_days') }}),
 
+event_days as (select * from {{ ref('int_event_days') }}),
+
 as_of as (select * from {{ ref('int_as_of') }}),
 
--- The weeks of history, and eight before them: a week looks back on four, and compares them with the four before.
-use_days as (
+-- The weeks of history, and seven before them: a week looks back on four, and compares them with the four before.
+days as (
 
-    select distinct
-        account_id,
-        contact_id,
-        date_day,
-        {{ week_no('date_day') }} as week_no
+    select
+        event_days.date_day,
+        {{ week_no('event_days.date_day') }} as week_no,
+        {{ day_bit(day_of_week('event_days.date_day')) }} as day_bit
+
+    from event_days
+    inner join as_of
+        on event_days.date_day >= {{ history_start('as_of.as_of_day', 7) }}
+
+),
+
+week_bits as (
+
+    select
+        contact_feature_days.account_id,
+        contact_feature_days.contact_id,
+        days.week_no,
+        {{ all_day_bits() }}(days.day_bit) as day_bits,
+        max(contact_feature_days.date_day) as last_used_on
 
     from contact_feature_days
-    where
-        date_day >= (
-            select {{ history_start('as_of.as_of_day', 7) }}
-            from as_of
-        )
+    inner join days
+        on contact_feature_days.date_day = days.date_day
+    group by 1, 2, 3
 
 ),
 
@@ -30,11 +44,10 @@ contact_weeks as (
         account_id,
         contact_id,
         week_no,
-        count(*) as active_days,
-        max(date_day) as last_used_on
+        {{ count_day_bits('day_bits', 0, 7) }} as active_days,
+        last_used_on
 
-    from use_days
-    group by 1, 2, 3
+    from week_bits
 
 ),
 

@@ -168,55 +168,21 @@ numbered as (
 
 ),
 
--- What each contact made of a feature, and of what the feature builds on.
-known as (
-
-    select
-        contact_id,
-        account_id,
-        feature_key,
-        max(adoption_state) as adoption_state,
-        max(base_state) as base_state
-
-    from (
-        select
-            contact_id,
-            account_id,
-            feature_key,
-            adoption_state,
-            null as base_state
-        from contact_features
-
-        union all
-
-        select
-            contact_features.contact_id,
-            contact_features.account_id,
-            numbered.feature_key,
-            null as adoption_state,
-            contact_features.adoption_state as base_state
-        from contact_features
-        inner join numbered
-            on contact_features.feature_key = numbered.prerequisite
-    ) as states
-    group by contact_id, account_id, feature_key
-
-),
-
--- Nothing comes before what it builds on has been used.
+-- Nothing comes before what it builds on has been used: so what builds on something is looked up from there.
 possible as (
 
     select
-        known.contact_id,
-        known.account_id,
-        known.feature_key,
-        known.adoption_state,
-        known.base_state
+        base.contact_id,
+        base.account_id,
+        numbered.feature_key,
+        own.adoption_state,
+        base.adoption_state as base_state
 
-    from known
+    from contact_features as base
     inner join numbered
-        on known.feature_key = numbered.feature_key
-    where numbered.prerequisite is not null and known.base_state is not null
+        on base.feature_key = numbered.prerequisite
+    left join contact_features as own
+        on base.contact_id = own.contact_id and numbered.feature_key = own.feature_key
 
     union all
 
@@ -224,13 +190,13 @@ possible as (
         contacts.contact_id,
         contacts.account_id,
         numbered.feature_key,
-        known.adoption_state,
+        own.adoption_state,
         cast(null as varchar) as base_state
 
     from contacts
     cross join numbered
-    left join known
-        on contacts.contact_id = known.contact_id and numbered.feature_key = known.feature_key
+    left join contact_features as own
+        on contacts.contact_id = own.contact_id and numbered.feature_key = own.feature_key
     where numbered.prerequisite is null
 
 ),
@@ -274,32 +240,33 @@ candidates as (
 bests as (
 
     select
-        *,
-        min(case when is_step and not is_seldom and ladder_rank is not null then feature_no end)
-            over (partition by contact_id)
-            as lowest_step,
-        max(case when not is_seldom then score end) over (partition by contact_id) as best_score
+        contact_id,
+        min(case when is_step and not is_seldom and ladder_rank is not null then feature_no end) as lowest_step,
+        max(case when not is_seldom then score end) as best_score
 
     from candidates
+    group by contact_id
 
 ),
 
 placed as (
 
     select
-        *,
+        candidates.*,
         case
-            when is_seldom then 8
-            when feature_no = lowest_step then 1
-            when score = best_score then 2
-            when ladder_rank is not null and is_step then 3
-            when ladder_rank is not null then 4
-            when is_step then 5
-            when score is not null then 6
+            when candidates.is_seldom then 8
+            when candidates.feature_no = bests.lowest_step then 1
+            when candidates.score = bests.best_score then 2
+            when candidates.ladder_rank is not null and candidates.is_step then 3
+            when candidates.ladder_rank is not null then 4
+            when candidates.is_step then 5
+            when candidates.score is not null then 6
             else 7
         end as place
 
-    from bests
+    from candidates
+    inner join bests
+        on candidates.contact_id = bests.contact_id
 
 ),
 
