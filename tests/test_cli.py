@@ -149,6 +149,40 @@ def test_a_lift_of_nothing_is_wrong_use(uptake: Run) -> None:
     )
 
 
+def test_a_folder_nobody_mapped_is_profiled_with_lines_to_paste(uptake: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "our log"
+    folder.mkdir()
+    lines = [
+        {"ts": 1_772_359_200_000 + n, "userId": f"u{n % 3}", "page": "Home", "email": "ana@x.example"}
+        for n in range(30)
+    ]
+    (folder / "a.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = uptake("inspect", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert "\nour_log,home,Home,Home,,3,1.0,,,1,\n" in done.stdout
+    assert "\n  occurred_at: {column: ts, unit: milliseconds}\n" in done.stdout
+    assert "ana@" not in done.stdout
+    document = json.loads(uptake("inspect", str(folder), "--json").stdout)
+    assert document["mapped"]["events"] == 30
+    refused(uptake("inspect", "nowhere"), code=2, says="no source, file or folder 'nowhere'; the sources are")
+    refused(uptake("inspect", str(folder), "--raw", str(folder)), code=2, says="--raw goes with a source")
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_a_source_is_profiled_by_its_own_mapping(uptake: Run, shared_data: Path) -> None:
+    done = uptake("inspect", "gharchive", "--raw", str(shared_data / "gharchive"), "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["mapped"]["events"], found["mapped"]["count_users"], found["mapped"]["count_accounts"]) == (
+        7_702, 3_648, 3_655,
+    )  # fmt: skip
+    assert len(found["events"]) == 18
+    assert all(event["features"] for event in found["events"])
+    assert found["proposed_catalogue_rows"] == []
+    assert {oddity["kind"]: oddity["count"] for oddity in found["oddities"]}["users in several accounts"] == 316
+
+
 @pytest.fixture(scope="module")
 def github(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> tuple[Run, dict[str, object]]:
     """One hour of GitHub's archive, refreshed once."""
