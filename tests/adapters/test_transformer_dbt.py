@@ -33,12 +33,23 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
+class UntestedTransformer(DbtTransformer):
+    """Leaves out the data tests, which are most of what a build of a few lines takes."""
+
+    def _invoke(self, command: list[str], manifest: Any) -> Any:
+        return super()._invoke([*command, *(NO_TESTS if command[0] == "build" else ())], manifest)
+
+
+NO_TESTS = ("--exclude-resource-type", "test")
+
+
 @pytest.fixture(scope="module")
 def build(root: Path, home: Path) -> Callable[..., Build]:
-    """Build the marts of a raw folder."""
+    """Build the marts of a raw folder; with their checks only if asked to."""
 
-    def run(raw: Path, *, source: str = "uptake", as_of: datetime | None = AS_OF) -> Build:
-        return DbtTransformer(project=root / "dbt_project", home=home).build(source=source, raw=raw, as_of=as_of)
+    def run(raw: Path, *, source: str = "uptake", as_of: datetime | None = AS_OF, is_tested: bool = False) -> Build:
+        transformer = DbtTransformer if is_tested else UntestedTransformer
+        return transformer(project=root / "dbt_project", home=home).build(source=source, raw=raw, as_of=as_of)
 
     return run
 
@@ -103,7 +114,7 @@ def test_every_line_is_an_event_a_duplicate_or_quarantined_with_its_number(build
     with gzip.open(raw / "events/packed.ndjson.gz", "wb") as file:
         file.write(b"\n" + event("2026-03-01T10:00:00Z", account="a2").encode() + b"\nbroken")
 
-    done = build(raw)
+    done = build(raw, is_tested=True)
 
     assert {name: done.counts[name] for name in ("lines", "events", "duplicates", "quarantined", "unattributed")} == {
         "lines": 19, "events": 6, "duplicates": 1, "quarantined": 12, "unattributed": 1,
@@ -198,61 +209,6 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uptake.adapters.dbt_plugin._UNSETTLED_NS", -1)
 
 
-def some_lines(chance: random.Random) -> list[str]:
-    """Lines of one file out of few possible ones, so that files share events, copies and ids."""
-    lines = []
-    for _ in range(chance.randrange(12)):
-        number = chance.randrange(6)
-        line = chance.choice(
-            [
-                event(f"2026-02-0{number + 1}T10:00:00Z"),
-                event("2026-02-01T10:00:00Z", event_id=f"e{number}"),
-                event("2026-02-01T10:00:00Z", event_id=f"e{number}", received_at=f"2026-02-0{number + 1}T00:00:00Z"),
-                event(f"2026-02-0{number + 1}T10:00:00Z", user=None, quantity=number),
-                "{broken",
-                "",
-                '{"account_id":"a1"}',
-            ]
-        )
-        lines += [line] * chance.choice([1, 1, 2])
-    return lines
-
-
-@pytest.mark.usefixtures("settled")
-@pytest.mark.parametrize("seed", range(3))
-def test_whatever_became_of_the_files_before_the_lines_are_those_of_one_full_build(stage, tmp_path, seed):
-    chance = random.Random(seed)
-    raw = write(tmp_path / "raw")
-    names = ["1.ndjson", "2.ndjson", "3.ndjson", "4.ndjson.gz"]
-    written: dict[str, list[str]] = {}
-    for step in range(7):
-        for name in chance.sample(names, 2):
-            path = raw / "events" / name
-            act = chance.choice(["new content", "new content", "another order", "away"])
-            if act == "away":
-                path.unlink(missing_ok=True)
-                written.pop(name, None)
-                continue
-            if act == "another order" and name in written:
-                chance.shuffle(written[name])
-            else:
-                written[name] = some_lines(chance)
-            content = "".join(f"{line}\n" for line in written[name]).encode()
-            path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-        if step == 4:  # a build that dies between the lines of two files leaves nothing behind
-            (raw / "events/9.ndjson.gz").write_bytes(gzip.compress(b"{}\n" * 100_000)[:-200])
-            with pytest.raises(TransformError):
-                stage(tmp_path / "home", raw)
-            (raw / "events/9.ndjson.gz").unlink()
-        if chance.random() < 0.7:
-            stage(tmp_path / "home", raw)
-
-    found = stage(tmp_path / "home", raw)
-
-    assert found == stage(tmp_path / "fresh", raw)
-    assert found[STAGED[3]][0][0] == sum(bool(line) for lines in written.values() for line in lines)
-
-
 @pytest.mark.usefixtures("settled")
 def test_a_file_that_did_not_change_is_not_read_again(stage, tmp_path, monkeypatch):
     raw = write(tmp_path / "raw", events_1=[event("2026-03-01T10:00:00Z")], events_2=["{broken"])
@@ -295,7 +251,7 @@ def test_another_folder_or_other_sql_is_read_from_the_start(root, tmp_path, stag
     macro.write_text(
         macro.read_text().replace("then try_cast({{ value }} as double) end", "then cast(7 as double) end")
     )
-    done = DbtTransformer(project=project, home=home).build(source="uptake", raw=first, as_of=AS_OF)
+    done = UntestedTransformer(project=project, home=home).build(source="uptake", raw=first, as_of=AS_OF)
     assert rows(done, "select quantity from staging.stg_usage_events") == [(7.0,)]
 
 
@@ -473,7 +429,8 @@ def test_outcomes_are_counted_alike_in_every_arm(root, tmp_path):
         export / "sends.parquet",
     )
 
-    done = DbtTransformer(project=root / "dbt_project", home=home).build(source="uptake", raw=raw, as_of=AS_OF)
+    transformer = UntestedTransformer(project=root / "dbt_project", home=home)
+    done = transformer.build(source="uptake", raw=raw, as_of=AS_OF)
 
     outcomes = rows(
         done, "select * exclude (playbook, stratum, entry_no) from marts.fct_outcomes order by enrollment_id"
@@ -486,9 +443,7 @@ def test_outcomes_are_counted_alike_in_every_arm(root, tmp_path):
     assert by_account["met_at_entry"][8:10] == (1 / 12, 1 / 12)
     assert by_account["in_time"][8:10] == (0.0, 1 / 12)
     assert [row[11] for row in outcomes] == [0, 1, 0, 0, 0, 0, 0, 0]
-    early = DbtTransformer(project=root / "dbt_project", home=home).build(
-        source="uptake", raw=raw, as_of=datetime(2026, 2, 20, tzinfo=UTC)
-    )
+    early = transformer.build(source="uptake", raw=raw, as_of=datetime(2026, 2, 20, tzinfo=UTC))
     assert rows(
         early, "select is_window_closed, is_goal_reached from marts.fct_outcomes where account_id = 'in_time'"
     ) == [(False, False)]
@@ -499,7 +454,7 @@ def test_outcomes_are_counted_alike_in_every_arm(root, tmp_path):
 
 @pytest.mark.real_data
 def test_an_hour_of_github_gives_the_counted_figures(build, root, home, shared_data):
-    done = build(shared_data / "gharchive", source="gharchive", as_of=None)
+    done = build(shared_data / "gharchive", source="gharchive", as_of=None, is_tested=True)
     assert done.counts == {
         "lines": 7702, "events": 7702, "duplicates": 0, "quarantined": 0, "unattributed": 0,
         "accounts": 3655, "users": 3648, "features": 13,
@@ -544,7 +499,7 @@ def test_a_broken_model_is_one_line_with_its_file(root, tmp_path):
     model.write_text(model.read_text().replace("        role,\n", "        role as job,\n"))
     raw = write(tmp_path / "raw", events_1=[event("2026-03-01T10:00:00Z")])
     with pytest.raises(TransformError, match=r"models/marts/adoption/dim_contacts\.sql.*job") as caught:
-        DbtTransformer(project=project, home=tmp_path / "home").build(source="uptake", raw=raw, as_of=AS_OF)
+        UntestedTransformer(project=project, home=tmp_path / "home").build(source="uptake", raw=raw, as_of=AS_OF)
     assert "\n" not in str(caught.value)
 
 

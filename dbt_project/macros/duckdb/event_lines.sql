@@ -20,7 +20,7 @@
     with repeated as (
         select event_hash
         from {{ lines }}
-        where problem is null {{ 'and event_hash in ' ~ event_hashes if event_hashes }}
+        where {{ 'event_hash in ' ~ event_hashes if event_hashes else 'event_hash is not null' }}
         group by event_hash
         having count(*) > 1 or bool_or(is_duplicate)
     ),
@@ -44,7 +44,7 @@
                     read_order asc
             ) > 1 as is_duplicate
         from {{ lines }}
-        where problem is null and event_hash in (select event_hash from repeated)
+        where event_hash in (select event_hash from repeated)
     )
 
     select line_id, date_day, is_duplicate from judged where is_duplicate <> was_duplicate

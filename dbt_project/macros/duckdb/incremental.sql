@@ -149,6 +149,14 @@
     {{ return('uptake_previous_rows' if is_being_built() else '(' ~ empty_relation(kept) ~ ')') }}
 {%- endmacro %}
 
+{% macro inlined() -%}
+    {#-
+        For the import of a large table of which a model reads some days, in several places: DuckDB would make a copy of
+        all days first. Engines that never do need nothing here.
+    -#}
+    not materialized
+{%- endmacro %}
+
 {% macro is_being_built() -%}
     {{ return(model.resource_type == 'model' and flags.WHICH in ('build', 'run')) }}
 {%- endmacro %}

@@ -6,7 +6,7 @@
 {{ config(materialized='by_key', days_of='int_contact_feature_days', keeps=kept) }}
 
 with
-contact_feature_days as (select * from {{ ref('int_contact_feature_days') }}),
+contact_feature_days as {{ inlined() }} (select * from {{ ref('int_contact_feature_days') }}),
 
 event_days as (select * from {{ ref('int_event_days') }}),
 

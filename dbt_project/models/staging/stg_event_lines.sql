@@ -114,7 +114,7 @@ final as (
         read_order,
         line_no,
         event_id,
-        hash(event_id) as event_hash,
+        case when problem is null then hash(event_id) end as event_hash,
         cast(occurred_at as date) as date_day,
         occurred_at,
         received_at,
