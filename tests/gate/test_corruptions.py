@@ -81,7 +81,7 @@ BENIGN: list[tuple[str, tuple[str, ...]]] = [
     ("unknown money and seats", ("update marts.dim_accounts set arr = null, seats = null, currency = null, csm = null", "update marts.accounts_current set arr = null, seats = null, seats_used_share = null, adoption_depth = null, health = null, stickiness = null, usage_trend = null")),
     ("a new account without usage", ("insert into marts.dim_accounts by name select 'zz' as account_id, 'default' as plan", "insert into marts.accounts_current by name select 'zz' as account_id, 'default' as plan, 0 as count_features_entitled, 0 as count_features_adopted")),
     ("a quiet night", ("delete from staging.stg_usage_events where occurred_at > timestamp '2026-03-01 20:00'",)),
-    ("a few clocks ahead", ("insert into staging.stg_usage_events select 'early' || n, 'a001', timestamp '2026-03-09' from range(9) as r(n)",)),
+    ("a few clocks ahead", ("insert into staging.stg_usage_events by name select 'early' || n as event_id, timestamp '2026-03-09' as occurred_at from range(9) as r(n)",)),
     ("many more outcomes", ("insert into marts.fct_outcomes by name select * exclude n replace (enrollment_id + 1000 * n as enrollment_id, 1 + n as entry_no) from marts.fct_outcomes, range(1, 9) as r(n)",)),
     ("a few accounts fewer", ("delete from marts.feature_recommendations where account_id < 'a005'", "delete from marts.fct_outcomes where account_id < 'a005'")),
 ]  # fmt: skip

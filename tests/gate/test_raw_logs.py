@@ -181,6 +181,7 @@ def test_a_log_that_went_on_as_before_passes_and_everything_that_must_run_ran(lo
 def test_the_defects_of_ravenstack_are_found_with_their_counts_and_nothing_else(
     root: Path, suites: GxSuites, shared_data: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "home").mkdir()
     world = World(tmp_path / "home", suites)
     transformer = DbtTransformer(project=root / "dbt_project", home=world.home)
     result = world.refresh_with(transformer, raw=shared_data / "ravenstack", source="ravenstack")
