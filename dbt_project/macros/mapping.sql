@@ -40,13 +40,13 @@
 {%- endmacro %}
 
 {% macro mapped(input, name, type='varchar') -%}
-    {#- A field of the contract, NULL where it has no value, or none of this type. -#}
+    {#- A field of the contract, NULL where it has no value, or none of this type; `text` of a time is as it was written. -#}
     {%- set field = input.fields.get(name) -%}
     {%- if field is none -%}
     cast(null as {{ type }})
     {%- else -%}
         {%- set text = mapped_text(field) -%}
-        {%- if type == 'varchar' -%}
+        {%- if type in ('varchar', 'text') -%}
     {{ text }}
         {%- elif type == 'double' -%}
     {{ number_or_null(text) }}
@@ -138,6 +138,24 @@
     {{ mapped_part(input.latest_by) if input.latest_by is defined else 'cast(null as varchar)' }}
 {%- endmacro %}
 
+{% macro lookup_field() -%}
+    {#- The field of events that is looked up; '' if none is. -#}
+    {{ return(mapping().get('lookup', {}).get('field', '')) }}
+{%- endmacro %}
+
+{% macro lookup_key() -%}
+    {#- What an event says that is looked up. -#}
+    {{ 'typed.' ~ lookup_field() if lookup_field() else 'cast(null as varchar)' }}
+{%- endmacro %}
+
+{% macro looked_up(name) -%}
+    {{ 'lookup.given' if lookup_field() == name else 'typed.' ~ name }}
+{%- endmacro %}
+
+{% macro lookup_content() -%}
+    {{ return(mapping().get('lookup', {}).get('content', '')) }}
+{%- endmacro %}
+
 {% macro lookup_rows() -%}
     {#- The lookup: found (what an event says, each once), given. -#}
     {%- set lookup = mapped_input('lookup') -%}
@@ -156,7 +174,10 @@
         {%- do checks.append((value, reason | replace("'", "''"))) -%}
     {%- endfor -%}
     coalesce(
-        case when json_type({{ line }}) = 'UBIGINT' then uptake_record_problem(cast({{ line }} as varchar)) end,
+        case
+            when json_type({{ line }}) = 'UBIGINT'
+                then nullif(uptake_record_problem(cast({{ line }} as varchar)), '')
+        end,
         {{ problem_of(line, checks) }}
     )
 {%- endmacro %}
@@ -179,6 +200,23 @@
     {{ return(name ~ ': ' ~ field.says ~ ' is not ' ~ kind) }}
 {%- endmacro %}
 
+{% macro mapped_event_problem(line, events) -%}
+    {#- Why a line is no event: which of the columns that it needs says nothing. -#}
+    {%- set required = [] -%}
+    {%- for name in ('account_id', 'event_name') -%}
+        {%- if lookup_field() == name -%}
+            {%- do required.append(('looked_up', lacks(events, name))) -%}
+            {%- set files = mapped_input('lookup').files | join(' or ') -%}
+            {%- do required.append((name, 'no ' ~ name ~ ': ' ~ events.fields[name].says ~ ' is not in ' ~ files)) -%}
+        {%- else -%}
+            {%- do required.append((name, lacks(events, name))) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- do required.append(('raw_occurred_at', lacks(events, 'occurred_at'))) -%}
+    {%- do required.append(('occurred_at', is_no_moment(events, 'occurred_at'))) -%}
+    {{ mapped_problem(line, required) }}
+{%- endmacro %}
+
 {% macro mapped_flaws(name) -%}
     {#- Lines of one input beside the events that cannot be used. -#}
     {%- set input = mapped_input(name) -%}
@@ -194,6 +232,10 @@
     ) }}
 {%- endmacro %}
 
+{% macro has_sandbox_addresses() -%}
+    {{ 'true' if mapping().get('sandbox_addresses') else 'false' }}
+{%- endmacro %}
+
 {% macro mapped_features() -%}
     {#- The features that the mapping names, as rows of the catalogue. -#}
     {{ return(mapping().get('features', [])) }}
@@ -202,7 +244,21 @@
 {% macro is_each_event_a_feature() -%}
     {#- Whether a source without a row in the catalogue has its events as features, for a first look. -#}
     {%- if is_mapped() -%}
-        {{ return(mapped_features() | length == 0) }}
+        {%- set is_so = mapped_features() | length == 0 -%}
+    {%- else -%}
+        {%- set is_so = source_meta(staging_folder(), 'events').get('features') == 'each_event' -%}
     {%- endif -%}
-    {{ return(source_meta(staging_folder(), 'events').get('features') == 'each_event') }}
+    {{ 'true' if is_so else 'false' }}
+{%- endmacro %}
+
+{% macro mapped_feature_rows() -%}
+    {#- The same, as SQL to be added to the catalogue's rows. -#}
+    {%- for feature in mapped_features() %}
+    union all by name
+    select
+        {{ literal(active_source()) }} as source,
+        {%- for column, value in feature.items() %}
+        {{ literal(value) if value is string else (value if value is not none else 'null') }} as {{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    {%- endfor %}
 {%- endmacro %}

@@ -96,8 +96,8 @@
 
 {% macro raw_records(source_name, input, names) -%}
     {#-
-        The same of NDJSON whose fields are known, in half the time: file, record (these fields as texts; NULL where the
-        line is not JSON in UTF-8, without any value where it is no object), read_order.
+        The same of NDJSON whose fields are known, in half the time: file, record (all of them; NULL where the line is not
+        JSON in UTF-8), read_order, and each field as a text; none has a value where the line is no object.
     -#}
     {%- set relation = source(source_name, input) -%}
     {%- set files = existing_files(raw_folder(), source_meta(source_name, input).get('files', [])) -%}
@@ -107,6 +107,9 @@
     select
         filename as file,
         record,
+        {%- for name in names %}
+        record.{{ name }} as {{ name }},
+        {%- endfor %}
         row_number() over () as read_order
     from
         read_json(
@@ -121,6 +124,9 @@
     select
         cast(null as varchar) as file,
         cast(null as {{ type }}) as record,
+        {%- for name in names %}
+        cast(null as varchar) as {{ name }},
+        {%- endfor %}
         cast(null as bigint) as read_order
     where false
     {%- endif %}

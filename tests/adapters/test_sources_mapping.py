@@ -36,8 +36,7 @@ def refused(tmp_path: Path, text: str, raw: Path | None = None) -> str:
     """Return what is said about a mapping, without the folder it lies in."""
     (tmp_path / "shop.yml").write_text(text)
     with pytest.raises(TransformError) as caught:
-        mapping = read_mapping(tmp_path / "shop.yml")
-        mapping.resolved(raw or tmp_path)
+        read_mapping(tmp_path / "shop.yml").resolved(raw or tmp_path)
     return str(caught.value).replace(f"{tmp_path}/", "")
 
 
@@ -77,7 +76,7 @@ def test_a_slip_is_told_with_file_line_and_what_was_expected(tmp_path, raw, old,
          "shop.yml:3: events.files: no file lok.csv in the raw folder; did you mean `log.csv`?"),
         ("account_id: company", "account_id: Company",
          "shop.yml:4: events.account_id: no column `Company` in log.csv; did you mean `company`?"),
-        ("[area, action]", "[area, deed]", "shop.yml:6: events.event_name: no column `deed` in log.csv; expected one of"),
+        ("[area, action]", "[area, deed]", "shop.yml:6: events.event_name: no column `deed` in log.csv; expected one"),
         ("user_id: user", "user_id: {first_of: [uid, visitor]}", "shop.yml:5: events.user_id: no column `uid`"),
         ("user_id: user", "properties: [plan->x]", "shop.yml:5: events.properties: no column `plan`"),
         ("user_id: user",

@@ -143,4 +143,4 @@ def test_copies_of_a_process_that_was_killed_are_removed(tmp_path):
 
 def test_only_our_own_numbers_are_problems():
     assert record_problem("2") == "more fields than columns"
-    assert [record_problem(line) for line in ("0", "99", "17", None, '"text"')] == [None] * 5
+    assert [record_problem(line) for line in ("0", "99", "17", "-1", '"text"')] == [""] * 5

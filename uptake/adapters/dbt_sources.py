@@ -38,9 +38,7 @@ class RawFiles:
         """Register the functions that the macros call."""
         session.create_function("uptake_as_ndjson", self.as_ndjson, ["VARCHAR[]", "VARCHAR"], "VARCHAR[]")
         session.create_function("uptake_record_lines", record_lines, ["VARCHAR", "VARCHAR"], "BIGINT[]")
-        session.create_function(
-            "uptake_record_problem", record_problem, ["VARCHAR"], "VARCHAR", null_handling="special"
-        )
+        session.create_function("uptake_record_problem", record_problem, ["VARCHAR"], "VARCHAR")
         session.create_function("uptake_mapping", self.mapping, ["VARCHAR", "VARCHAR"], "VARCHAR")
 
     def as_ndjson(self, patterns: list[str], reader: str) -> list[str]:
@@ -89,9 +87,9 @@ def record_lines(path: str, reader: str) -> list[int]:
     return [number for number, _ in Reader.model_validate_json(reader).records(Path(path))]
 
 
-def record_problem(line: str | None) -> str | None:
-    """Return why a record could not become a line of JSON, if that is what this number says."""
-    return PROBLEMS.get(int(line)) if line is not None and line.isdecimal() and len(line) < 3 else None
+def record_problem(line: str) -> str:
+    """Return why a record could not become a line of JSON, '' if that is not what this number says."""
+    return PROBLEMS.get(int(line), "") if line.isdecimal() and len(line) < 3 else ""
 
 
 def _files(patterns: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal, cast
 from urllib.parse import quote
 
 import duckdb
@@ -41,6 +41,7 @@ _FORMATS: dict[str, Format] = {
 }  # fmt: skip
 _LONGEST_FIELD = 16 * 1024 * 1024  # as long as DuckDB lets an object be
 
+CsvRows = Any  # what csv.reader returns has no name of its own
 Record = tuple[int, bytes]  # the line it begins at, counted from 1; its JSON
 
 
@@ -107,8 +108,8 @@ class Reader(Strict):
                     continue
                 before = last
                 with archive.open(name) as packed:
-                    file: IO[bytes] = gzip.open(packed) if name.endswith(".gz") else packed  # noqa: SIM115
-                    for number, line in self._records(file, name):
+                    file = gzip.open(packed) if name.endswith(".gz") else packed  # noqa: SIM115
+                    for number, line in self._records(cast("IO[bytes]", file), name):
                         last = before + number
                         yield last, line
 
@@ -151,7 +152,7 @@ def as_ndjson(paths: list[str], reader: Reader, folder: Path) -> list[str]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    return cast("IO[bytes]", gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
 
 
 def _is_array(file: IO[bytes]) -> bool:
@@ -160,7 +161,7 @@ def _is_array(file: IO[bytes]) -> bool:
     return file.peek(64)[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
 
 
-def _csv_rows(file: IO[bytes], how: Csv) -> tuple[list[str], csv._reader]:
+def _csv_rows(file: IO[bytes], how: Csv) -> tuple[list[str], CsvRows]:
     encoding = "utf-8-sig" if how.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else how.encoding
     csv.field_size_limit(_LONGEST_FIELD)
     doubled = how.escape == how.quote
@@ -176,7 +177,7 @@ def _csv_rows(file: IO[bytes], how: Csv) -> tuple[list[str], csv._reader]:
     return header, rows
 
 
-def _csv_records(header: list[str], rows: csv._reader) -> Iterator[Record]:
+def _csv_records(header: list[str], rows: CsvRows) -> Iterator[Record]:
     count = len(header)
     while True:
         first = rows.line_num + 1

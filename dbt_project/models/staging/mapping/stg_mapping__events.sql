@@ -1,6 +1,5 @@
 -- grain: one row per line of the event files that is not blank, readable or not
 {%- set events = mapped_input('events') %}
-{%- set lookup = mapping().get('lookup') %}
 with
 lines as ({{ raw_lines('mapping', 'events') }}),
 
@@ -23,7 +22,7 @@ typed as (
         line,
         read_order,
         {{ mapped(events, 'event_id') }} as event_id,
-        {{ mapped_text(events.fields.occurred_at) if events.fields else 'null' }} as raw_occurred_at,
+        {{ mapped(events, 'occurred_at', 'text') }} as raw_occurred_at,
         {{ mapped(events, 'occurred_at', 'timestamp') }} as occurred_at,
         {{ mapped(events, 'received_at', 'timestamp') }} as received_at,
         {{ mapped(events, 'account_id') }} as account_id,
@@ -36,26 +35,31 @@ typed as (
 
 ),
 
-{%- if lookup %}
-
--- Its content, so that a line that was read before is read again when it says something else: {{ lookup.content }}
+-- Its content, so that a line that was read before is read again when it says something else: {{ lookup_content() }}
 lookup as ({{ lookup_rows() }}),
 
-looked_up as (
+found as (
 
     select
-        typed.* replace (lookup.given as {{ lookup.field }}),
-        typed.{{ lookup.field }} as raw_{{ lookup.field }}
+        typed.file,
+        typed.line,
+        typed.read_order,
+        typed.event_id,
+        typed.raw_occurred_at,
+        typed.occurred_at,
+        typed.received_at,
+        {{ looked_up('account_id') }} as account_id,
+        {{ looked_up('user_id') }} as user_id,
+        {{ looked_up('event_name') }} as event_name,
+        typed.quantity,
+        typed.properties,
+        {{ lookup_key() }} as looked_up
 
     from typed
     left join lookup
-        on typed.{{ lookup.field }} = lookup.found
+        on {{ lookup_key() }} = lookup.found
 
 ),
-{%- else %}
-
-looked_up as (select * from typed),
-{%- endif %}
 
 final as (
 
@@ -72,21 +76,9 @@ final as (
         event_name,
         quantity,
         properties,
-        {%- set required = [] %}
-        {%- for name in ['account_id', 'event_name'] %}
-            {%- if lookup and lookup.field == name %}
-                {%- do required.append(('raw_' ~ name, lacks(events, name))) %}
-                {%- set files = mapped_input('lookup').files | join(' or ') %}
-                {%- do required.append((name, 'no ' ~ name ~ ': ' ~ events.fields[name].says ~ ' is not in ' ~ files)) %}
-            {%- else %}
-                {%- do required.append((name, lacks(events, name))) %}
-            {%- endif %}
-        {%- endfor %}
-        {%- do required.append(('raw_occurred_at', lacks(events, 'occurred_at'))) %}
-        {%- do required.append(('occurred_at', is_no_moment(events, 'occurred_at'))) %}
-        {{ mapped_problem('line', required) }} as problem
+        {{ mapped_event_problem('line', events) }} as problem
 
-    from looked_up
+    from found
 
 )
 

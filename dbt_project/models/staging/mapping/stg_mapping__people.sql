@@ -60,8 +60,6 @@ described as (
 
 ),
 
-{%- if mapping().get('sandbox_addresses') %}
-
 seen as (
 
     select distinct
@@ -69,7 +67,7 @@ seen as (
         user_id
 
     from events
-    where problem is null and user_id is not null
+    where problem is null and user_id is not null and {{ has_sandbox_addresses() }}
 
 ),
 
@@ -77,9 +75,15 @@ seen as (
 final as (
 
     select
-        account_id,
-        user_id,
-        substr(sha256('{{ active_source() }}:' || user_id), 1, 20) || '@example.invalid' as address,
+        coalesce(described.account_id, seen.account_id) as account_id,
+        coalesce(described.user_id, seen.user_id) as user_id,
+        case
+            when {{ has_sandbox_addresses() }}
+                then
+                    substr(sha256('{{ active_source() }}:' || coalesce(described.user_id, seen.user_id)), 1, 20)
+                    || '@example.invalid'
+            else described.address
+        end as address,
         described.given_name,
         described.full_name,
         described.role,
@@ -90,12 +94,9 @@ final as (
         described.consent_at
 
     from described
-    full join seen using (account_id, user_id)
+    full outer join seen
+        on described.account_id = seen.account_id and described.user_id = seen.user_id
 
 )
-{%- else %}
-
-final as (select * from described)
-{%- endif %}
 
 select * from final

@@ -1,5 +1,8 @@
 -- grain: one row per line of the inputs beside the events that cannot be used
-{%- for input in ['accounts', 'contacts', 'subscriptions', 'tickets'] %}
-{{ mapped_flaws(input) }}
-{{ 'union all' if not loop.last }}
-{%- endfor %}
+{{ mapped_flaws('accounts') }}
+union all
+{{ mapped_flaws('contacts') }}
+union all
+{{ mapped_flaws('subscriptions') }}
+union all
+{{ mapped_flaws('tickets') }}

@@ -10,15 +10,17 @@ typed as (
 
     select
         file,
-        record,
+        record as line,
         read_order,
-        {{ text_or_null('record.event_id') }} as event_id,
-        {{ timestamp_or_null('record.occurred_at') }} as occurred_at,
-        {{ timestamp_or_null('record.received_at') }} as received_at,
-        {{ text_or_null('record.account_id') }} as account_id,
-        {{ text_or_null('record.user_id') }} as user_id,
-        {{ text_or_null('record.event_name') }} as event_name,
-        coalesce({{ number_or_null('record.quantity') }}, 1) as quantity
+        {{ text_or_null('event_id') }} as event_id,
+        occurred_at as raw_occurred_at,
+        {{ timestamp_or_null('occurred_at') }} as occurred_at,
+        {{ timestamp_or_null('received_at') }} as received_at,
+        {{ text_or_null('account_id') }} as account_id,
+        {{ text_or_null('user_id') }} as user_id,
+        {{ text_or_null('event_name') }} as event_name,
+        coalesce({{ number_or_null('quantity') }}, 1) as quantity,
+        properties
 
     from lines
 
@@ -29,7 +31,7 @@ final as (
 
     select
         file,
-        record as line,
+        line,
         read_order,
         true as is_usage,
         event_id,
@@ -39,14 +41,14 @@ final as (
         user_id,
         event_name,
         quantity,
-        record.properties as properties,
+        properties,
         case
-            when record is null then 'not JSON in UTF-8'
-            when account_id is null and event_name is null and record.occurred_at is null
+            when line is null then 'not JSON in UTF-8'
+            when account_id is null and event_name is null and raw_occurred_at is null
                 then 'not a JSON object with account_id, event_name and occurred_at'
             when account_id is null then 'no account_id'
             when event_name is null then 'no event_name'
-            when record.occurred_at is null then 'no occurred_at'
+            when raw_occurred_at is null then 'no occurred_at'
             when occurred_at is null then 'occurred_at is not an ISO 8601 time'
         end as problem
 
