@@ -17,6 +17,7 @@ import httpx
 import orjson
 from sendgrid.helpers import mail as sg
 
+from uptake import failpoints
 from uptake.adapters.clock import SystemClock
 from uptake.adapters.mail_values import ValueMissing, display_name, header, is_address
 from uptake.adapters.templates import Blocks, CompiledMail, compile_release
@@ -139,12 +140,15 @@ class SendGridMailer:
         MailerUnavailable, AcceptanceUnknown, UnexpectedAnswer, MessageRefused or SendingForbidden.
         """
         try:
-            with self._client.stream("POST", "/v3/mail/send", content=rendered.body) as response:
+            content, length = failpoints.in_halves(rendered.body), {"Content-Length": str(len(rendered.body))}
+            with self._client.stream("POST", "/v3/mail/send", content=content, headers=length) as response:
+                failpoints.at("post: status read")
                 if response.status_code == (200 if self.sandbox else 202):
                     self._count_refusals = 0
                     if response.headers.get("content-length") == "0":
                         response.read()  # so that the connection can serve the next request
                     message_id: str | None = response.headers.get("X-Message-Id")
+                    failpoints.at("post: answered")
                     return message_id
                 text = _read(response)
         except _NOT_SENT as error:

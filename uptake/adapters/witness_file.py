@@ -7,6 +7,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
+from uptake import failpoints
 from uptake.errors import LedgerError
 
 
@@ -23,7 +24,9 @@ class WitnessFile:
             json.dump({"send_id": send_id, "sending_at": sending_at.isoformat()}, file)
             file.flush()
             os.fsync(file.fileno())
+        failpoints.at("witness: drafted")
         draft.replace(self._path)
+        failpoints.at("witness: noted")
 
     def newest(self) -> tuple[str, datetime] | None:
         """Return the send id and the moment kept last. Raises LedgerError when the file is damaged."""

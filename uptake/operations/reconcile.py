@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from uptake import failpoints
 from uptake.errors import MailerError, UptakeError
 from uptake.operations.record_delivery import record_delivery
 from uptake.operations.send import ENGINE
@@ -199,8 +200,10 @@ class _Learner:
         for some in _chunks(mails, _CHUNK):
             body = self._log.evidence(some)
             found, _ = self._events.read(body, received_at=self._clock.now())
+            failpoints.at("reconcile: looked up")
             if found:
                 self._ledger.delivery.store(body, now=self._clock.now())
+                failpoints.at("reconcile: stored")
                 stuck = record_delivery(self._ledger, self._events, clock=self._clock).stuck
                 if stuck:
                     raise UptakeError(f"{stuck} stored batches cannot be folded; `uptake status` names them")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from uptake import failpoints
 from uptake.domain.eligibility import Reason, Verdict, effect_of
 from uptake.domain.playbooks import Release
 from uptake.domain.sends import SuppressionReason
@@ -204,6 +205,7 @@ class _Run:
             except PlaybookError as error:
                 self._pause_playbook(release, str(error))
                 break
+            failpoints.at("rendered")
             for send_id, reason in rendered.refused.items():
                 self._withhold([send_id], reason)
                 del pending[send_id]

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +12,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from tests.postgres import can_serve, server
 from uptake.adapters.ledger import SqlLedger, open_ledger
 from uptake.adapters.ledger.schema import metadata
 from uptake.domain.ids import address_hash, send_id
@@ -24,41 +22,15 @@ from uptake.ports import Advance, Approved, Check, Entry, Keys, Plan, Run
 KEYS = Keys(pseudonym=b"k" * 32, tokens=(b"k" * 32,))
 
 
-def _as_postgres(command: list[str]) -> list[str]:
-    """PostgreSQL refuses to run as root."""
-    if os.getuid() != 0:
-        return command
-    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command]
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The address of a PostgreSQL server of our own, without a database name."""
-    config = shutil.which("pg_config")
-    binaries = Path(subprocess.check_output([config, "--bindir"], text=True).strip()) if config else None
-    if binaries is None or not (binaries / "pg_ctl").exists():
+    if not can_serve():
         if os.environ.get("CI"):
             pytest.fail("no PostgreSQL: pg_config --bindir names no pg_ctl; CI needs it")
         pytest.skip("no PostgreSQL: pg_config --bindir names no pg_ctl")
-    folder = Path(tempfile.mkdtemp(prefix="uptake-pg-"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    if os.getuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
-    data, control = folder / "data", str(binaries / "pg_ctl")
-    run = {"check": True, "capture_output": True, "cwd": folder}
-    subprocess.run(
-        _as_postgres([str(binaries / "initdb"), "-D", str(data), "-U", "uptake", "-A", "trust", "-N"]), **run
-    )
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    start = [control, "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "start"]
-    subprocess.run(_as_postgres(start), **run)
-    try:
-        yield f"postgresql://uptake@127.0.0.1:{port}"
-    finally:
-        subprocess.run(_as_postgres([control, "-D", str(data), "-m", "immediate", "stop"]), **run)
-        shutil.rmtree(folder, ignore_errors=True)
+    with server() as address:
+        yield address
 
 
 _names = (f"ledger_{number}" for number in range(1_000_000))

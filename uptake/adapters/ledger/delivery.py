@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from uptake import failpoints
 from uptake.adapters.ledger.releases import SqlReleases, control_state, lock_forgotten
 from uptake.adapters.ledger.schema import delivery_events, playbook_versions, sends, webhook_batches
 from uptake.adapters.ledger.store import Store
@@ -44,6 +45,8 @@ class SqlDelivery:
         with self._store.write() as connection:
             query = sa.insert(webhook_batches).values(body=body, received_at=now)
             batch_id: int = connection.execute(query.returning(webhook_batches.c.batch_id)).scalar_one()
+            failpoints.at("webhook: uncommitted")
+        failpoints.at("webhook: committed")
         return batch_id
 
     def unfolded(self, limit: int) -> list[StoredBatch]:
@@ -64,13 +67,17 @@ class SqlDelivery:
             self._store.stop(connection)
             heard_of = _heard_of(connection, {event.send_id for event in events if event.send_id is not None})
             new = self._insert_new(connection, batch, events)
+            failpoints.at("fold: events inserted")
             self._fold_sends(connection, new, heard_of, now)
+            failpoints.at("fold: sends folded")
             self._suppress(connection, new, now)
             connection.execute(
                 sa.update(webhook_batches)
                 .where(webhook_batches.c.batch_id == batch.batch_id)
                 .values(folded_at=now, count_events=len(events), count_new=len(new), count_unreadable=unreadable)
             )
+            failpoints.at("fold: uncommitted")
+        failpoints.at("fold: committed")
         return len(new)
 
     def _hash(self, address: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from uptake import failpoints
 from uptake.adapters.ledger.delivery import settle_proven
 from uptake.adapters.ledger.intent import check_intents, withhold
 from uptake.adapters.ledger.releases import SqlReleases, control_state, record_control
@@ -49,6 +50,11 @@ class SqlSends:
         Planned sends of a person who is gone are withheld on the way; those of which the mail service has told
         already (to a ledger that had forgotten them) are folded.
         """
+        claimed = self._claim(owner, limit, now, lease)
+        failpoints.at("claim: committed")
+        return claimed
+
+    def _claim(self, owner: str, limit: int, now: datetime, lease: timedelta) -> list[Claimed]:
         with self._store.write() as connection:
             expired = sa.update(sends).where(_IS_CLAIMED, sends.c.lease_until_at <= now)
             connection.execute(expired.values(**_FREE, status=SendStatus.PLANNED.value, updated_at=now))
@@ -79,6 +85,7 @@ class SqlSends:
                             updated_at=now,
                         )
                     )
+                    failpoints.at("claim: uncommitted")
                     return [_claimed(row) for row in claimed]
         return []
 
@@ -92,6 +99,7 @@ class SqlSends:
         with self._store.write() as connection:
             self._store.stop(connection, shared=True)
             lost, paused, ended = check_intents(connection, self._releases, send_ids, owner=owner, now=now)
+            failpoints.at("intent: checked")
             withhold(connection, ended, detail="found just before the intent", now=now)
             back = sa.update(sends).where(sends.c.send_id.in_(sorted(paused)))
             connection.execute(back.values(**_FREE, status=SendStatus.PLANNED.value, updated_at=now))
@@ -111,6 +119,8 @@ class SqlSends:
                         updated_at=now,
                     )
                 )
+                failpoints.at("intent: uncommitted")
+        failpoints.at("intent: committed")
         return failures
 
     def accepted(self, send_ids: Sequence[str], *, message_id: str | None, now: datetime) -> None:
@@ -129,6 +139,8 @@ class SqlSends:
                     updated_at=now,
                 )
             )
+            failpoints.at("accepted: uncommitted")
+        failpoints.at("accepted: committed")
 
     def sandboxed(self, send_ids: Sequence[str], *, now: datetime, owner: str | None = None) -> None:
         """Validated by the service in sandbox mode, sent to nobody. With `owner`, another worker's are left alone."""
@@ -172,7 +184,10 @@ class SqlSends:
         query = sa.update(sends).where(sends.c.status == SendStatus.UNKNOWN.value, sends.c.sending_at < before)
         with self._store.write() as connection:
             held = query.values(status=SendStatus.HELD.value, detail=detail, updated_at=now)
-            return connection.execute(held).rowcount
+            count = connection.execute(held).rowcount
+            failpoints.at("hold: uncommitted")
+        failpoints.at("hold: committed")
+        return count
 
     def release(self, send_ids: Sequence[str], *, by: str, reason: str, now: datetime) -> int:
         """A person orders unknown or held sends to be sent again; return how many. The order stays in `controls`."""
@@ -204,6 +219,8 @@ class SqlSends:
             query = query.where(sends.c.owner == owner)
         with self._store.write() as connection:
             connection.execute(query.values(**_FREE, status=to.value, detail=detail, updated_at=now))
+            failpoints.at("moved: uncommitted")
+        failpoints.at("moved: committed")
 
 
 def _is_paused(state: ControlState, now: datetime) -> bool:
