@@ -19,6 +19,7 @@ from uptake.domain.conditions import Seen
 from uptake.domain.eligibility import Reason
 from uptake.domain.outcomes import PlaybookOutcome
 from uptake.domain.playbooks import Release, Workspace
+from uptake.domain.raw_log import RawLog
 from uptake.domain.sends import DeliveryEvent, SuppressionReason
 
 #: Who gives an order that no person gave.
@@ -91,6 +92,16 @@ class Transformer(Protocol):
     def people(self, build: Build) -> pa.Table:
         """Return `stg_people`: contact_id, account_id, address, given_name, full_name, role, time_zone, locale,
         consent_basis, consent_at. Addresses go from here to the ledger and nowhere else.
+        """
+
+
+class LogProfiler(Protocol):
+    """Looks at raw logs before anyone maps them."""
+
+    def profile(self, raw: Path, *, source: str | None, now: datetime) -> RawLog:
+        """Profile a folder or one file; with `source`, its events as that source reads them.
+
+        Raises UsageError when there is nothing to read, TransformError when the source cannot be staged.
         """
 
 
