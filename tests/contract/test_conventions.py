@@ -183,7 +183,7 @@ def test_no_reference_is_hard_coded(models: dict[str, Node]):
     for name, node in models.items():
         sql = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", " jinja ", without_comments(node["raw_code"]), flags=re.DOTALL)
         sql = re.sub(r"\bis (not )?distinct from\b", "", sql)
-        own = set(re.findall(r"(\w+)\s+as\s+(?:materialized\s+|not materialized\s+)?\(", sql)) | {"jinja"}
+        own = set(re.findall(r"(\w+)\s+as\s+(?:materialized\s+|not materialized\s+|jinja\s+)?\(", sql)) | {"jinja"}
         own |= set(re.findall(r"\)\s+as\s+(\w+)", sql))
         for found in re.findall(r"\b(?:from|join)\s+([a-zA-Z_][\w.]*)(?!\s*\()", sql):
             if found.split(".")[0] not in own and not found.startswith("uptake_"):

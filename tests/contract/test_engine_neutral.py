@@ -49,7 +49,7 @@ DUCKDB_ONLY = {
 }
 
 #: Macros that stand for what only DuckDB has: another engine brings its own.
-ENGINE_MACROS = ("duckdb/", "materializations.sql", "raw.sql", "mapping.sql", "keyed_hash.sql", "event_lines.sql")
+ENGINE_MACROS = ("duckdb/", "materializations.sql", "raw.sql", "mapping.sql", "keyed_hash.sql")
 
 _COMMENTS = re.compile(r"\{#.*?#\}|--[^\n]*|'(?:[^']|'')*'", re.DOTALL)
 
@@ -99,8 +99,10 @@ def test_what_only_duckdb_understands_stays_in_staging_and_its_macros(root: Path
     "sql",
     [
         "select a::date", "select try_cast(a as int)", "select date_diff('day', a, b)", "select list(a)", "select a[1]",
-        "select * from a qualify row_number() over () = 1", "select * exclude (b) from a", "select a from b group by all",
-        "select count(*) filter (where a)", "select a from b semi join c using (d)", "with a as materialized (select 1)",
+        "select * from a qualify row_number() over () = 1", "select * exclude (b) from a",
+        "select a from b group by all",
+        "select count(*) filter (where a)", "select a from b semi join c using (d)",
+        "with a as materialized (select 1)",
         "select a union all by name select b", "select a\n, arg_max(b, c)", "select a + interval 3 day",
     ],
 )  # fmt: skip
