@@ -14,7 +14,7 @@ from tests.bench.harness import EVENTS, ROUNDS, Result, alternate, bound, memory
 from tests.bench.usage import CATALOGUE, LAST_DAY, PROJECT, Log, moment, write
 from uptake.adapters.transformer_dbt import DbtTransformer
 
-LOG = Log(events=-(-EVENTS // 60), days=60, users=100_000, accounts=5_000)
+LOG = Log(events=-(-EVENTS // 60), days=60, users=EVENTS // 100, accounts=EVENTS // 2_000)
 TARGET = 2.0
 #: In a home whose warehouse was built to its end.
 WHOLE = "built"

@@ -22,7 +22,7 @@ from uptake.adapters.transformer_dbt import DbtTransformer
 from uptake.ports import Build
 
 SHORT, LONG = 60, 365
-LOG = Log(events=max(EVENTS // 500, 100), days=LONG + ROUNDS, users=10_000, accounts=500)
+LOG = Log(events=max(EVENTS // 500, 100), days=LONG + ROUNDS, users=EVENTS // 1_000, accounts=EVENTS // 20_000)
 TINY = Log(events=100, days=60, users=20, accounts=5)
 GROWTH_TARGET = 1.3
 SHARE_TARGET = 0.05

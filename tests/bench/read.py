@@ -13,7 +13,9 @@ from tests.bench.dbt import dbt
 from tests.bench.harness import EVENTS, ROUNDS, Measured, Result, alternate, apart, bound, here, say
 from tests.bench.usage import LAST_DAY, Log, moment, write
 
-LOG = Log(events=EVENTS * 3 // 100, days=10, users=30_000, accounts=2_000, compressed=False, flaws=0.002)
+LOG = Log(
+    events=EVENTS * 3 // 100, days=10, users=EVENTS // 100, accounts=EVENTS // 2_000, compressed=False, flaws=0.002
+)
 TARGET = 2.0
 
 _SELECTED = "+stg_usage_events +stg_quarantine +stg_load_counts"
