@@ -98,7 +98,12 @@ def _of_playbook(release: Release) -> dict[str, Any]:
     goal = playbook.goal
     description = (
         f"Teaches {'each contact its next best feature' if playbook.teaches == NEXT_BEST else playbook.teaches}; "
-        f"goal: {goal.reach} by {goal.by} within {goal.within.days} days; {playbook.holdout:.0%} held out."
+        + (
+            f"no goal: {goal.none}; "
+            if goal.within is None
+            else f"goal: {goal.reach} by {goal.by} within {goal.within.days} days; "
+        )
+        + f"{playbook.holdout:.0%} held out."
     )
     name = f"playbook_{release.name.replace('-', '_')}"
     columns = {*_in_rules(release), *_in_texts(release), *_in_goal(release)}
