@@ -19,9 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.crash.kills import ALL_POINTS, Zygote, database, kill_at, prepare
+from tests.crash.outbox import NOW, Verdict, prepared, serving
+from tests.crash.test_faults import TABLE, meet
 from tests.postgres import can_serve, server
 from tests.soak import worlds
 from tests.soak.table import write_row
+from uptake.testing import FixedClock
 
 RESULTS = Path("var") / "soak"
 Run = Callable[[int], Mapping[str, object]]
@@ -79,6 +82,33 @@ def killed_worlds() -> Iterator[Run]:
     yield worlds.world
 
 
+@contextmanager
+def faults() -> Iterator[Run]:
+    """Each run lets one request meet one fault, and follows it to where it is decided."""
+    with tempfile.TemporaryDirectory(prefix="uptake-soak-") as name:
+        folder = Path(name)
+        planned = prepared(folder, 12)
+
+        def run(number: int) -> Mapping[str, object]:
+            fault = sorted(TABLE)[number % len(TABLE)]
+            home, clock, lost = folder / f"home-{number}", FixedClock(NOW), ""
+            home.mkdir()
+            found = Verdict(accepted=0, duplicates=0, losses=())
+            try:
+                with serving(home, clock) as server_of_mail:
+                    found = meet(fault, planned, home, clock, server_of_mail.port)
+            except AssertionError as error:
+                lost = str(error) or fault
+            finally:
+                shutil.rmtree(home)
+            return {
+                "run": number, "fault": fault, "faults": 1, "mails": found.accepted, "duplicates": found.duplicates,
+                "losses": int(bool(lost)), "lost": lost,
+            }  # fmt: skip
+
+        yield run
+
+
 TESTS: Mapping[str, Test] = {
     "T1": Test(
         what=f"a worker killed with -9 at {len(ALL_POINTS)} named points, SQLite and PostgreSQL in turn",
@@ -91,6 +121,12 @@ TESTS: Mapping[str, Test] = {
         goal=20,
         counts="kills",
         open=killed_worlds,
+    ),
+    "T5": Test(
+        what=f"a request meets one of {len(TABLE)} faults on a socket, and ends as the decision table says",
+        goal=36_667,
+        counts="faults",
+        open=faults,
     ),
 }
 
