@@ -1,7 +1,12 @@
 -- grain: one row per enrollment that is an experiment, in every arm alike
 with
 -- Whom somebody took in by hand, and playbooks without a goal, are outside lift.
-enrollments as (select * from {{ ref('stg_ledger__enrollments') }} where coalesce(is_measured, true)),
+enrollments as (
+
+    select * from {{ ref('stg_ledger__enrollments') }}
+    where coalesce(is_measured, true)
+
+),
 
 enrollment_contacts as (select * from {{ ref('stg_ledger__enrollment_contacts') }}),
 
