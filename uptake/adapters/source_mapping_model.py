@@ -232,9 +232,7 @@ def _in_a_list(given: str) -> str:
     return given
 
 
-Listed = Annotated[
-    tuple[Annotated[Name, BeforeValidator(_in_a_list)], ...], BeforeValidator(_listed), _ONE_OR_SEVERAL
-]
+Listed = Annotated[tuple[Annotated[Name, BeforeValidator(_in_a_list)], ...], BeforeValidator(_listed), _ONE_OR_SEVERAL]
 
 
 class Feature(Strict):
