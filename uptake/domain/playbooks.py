@@ -10,7 +10,7 @@ import hashlib
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -175,6 +175,12 @@ class ReEntry(Strict):
     max: int = Field(ge=1, description="Entries in all, the first included")
 
 
+def _as_written(schema: dict[str, Any]) -> None:
+    """Let editors take `next: tips` and one way without a list, too."""
+    many = {key: schema.pop(key) for key in ("items", "maxItems", "type")}
+    schema["anyOf"] = [{"type": "string"}, many["items"], many]
+
+
 class Stage(Strict):
     """One step: an e-mail to each contact, or a task for a person."""
 
@@ -188,7 +194,10 @@ class Stage(Strict):
     wait_for: Duration | None = Field(default=None, alias="for", description="How long `wait_until` waits at most")
     goal: StageGoal | None = None
     next: Annotated[tuple[Way, ...], BeforeValidator(_ways)] = Field(
-        default=(), max_length=10, description="Where it goes from here; default: the next stage of the file"
+        default=(),
+        max_length=10,
+        description="Where it goes from here; default: the next stage of the file",
+        json_schema_extra=_as_written,
     )
     owner: str | None = Field(default=None, min_length=1, description="Who does the task; default: the account's CSM")
     within: Duration | None = Field(default=None, description="How long the task may take; default 7d")
