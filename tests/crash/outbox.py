@@ -41,7 +41,7 @@ LINKS = RecipientLinks(Tokens(KEYS.tokens), "https://mail.acme.example")
 API_KEY = "SG.crash"
 GROUP = 7
 #: What the sender waits for: short, because the tests let it wait on purpose.
-TIMEOUT = httpx.Timeout(connect=5, write=5, read=float(os.environ.get("UPTAKE_TEST_READ_TIMEOUT", "0.25")), pool=5)
+TIMEOUT = httpx.Timeout(connect=5, write=5, read=float(os.environ.get("UPTAKE_TEST_READ_TIMEOUT", "1.0")), pool=5)
 LAYOUT = (
     "<mjml><mj-body><mj-section><mj-column><mj-text>[[body]]</mj-text>"
     '<mj-text><a href="[[unsubscribe_url]]">Stop</a> [[postal_address]]</mj-text></mj-column></mj-section></mj-body>'

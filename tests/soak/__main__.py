@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -97,8 +98,8 @@ def faults() -> Iterator[Run]:
             try:
                 with serving(home, clock) as server_of_mail:
                     found = meet(fault, planned, home, clock, server_of_mail.port)
-            except AssertionError as error:
-                lost = str(error) or fault
+            except AssertionError:
+                lost = traceback.format_exc()[-600:]
             finally:
                 shutil.rmtree(home)
             return {

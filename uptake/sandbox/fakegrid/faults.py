@@ -57,7 +57,7 @@ class FaultPlan:
 class FaultyFront:
     """A server that stands before fakegrid and lets every request through but those the plan breaks."""
 
-    def __init__(self, port: int, plan: FaultPlan, clock: Clock, *, silence: float = 1.0) -> None:
+    def __init__(self, port: int, plan: FaultPlan, clock: Clock, *, silence: float = 2.0) -> None:
         """Serve on a free port.
 
         Args:
