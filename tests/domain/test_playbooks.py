@@ -256,3 +256,8 @@ def test_a_calendar_is_open_for_two_days_from_each_of_its_days(days: list[date],
     opening = rules.opens_on(now)
     recent = [day for day in days if 0 <= (now.date() - day).days < 2]
     assert opening == (max(recent) if recent else None)
+
+
+def test_editors_take_a_way_as_a_word_as_one_or_as_a_list() -> None:
+    schema = Playbook.model_json_schema()["$defs"]["Stage"]["properties"]["next"]
+    assert [one.get("type", "way") for one in schema["anyOf"]] == ["string", "way", "array"]
