@@ -17,7 +17,6 @@ from uptake.domain.playbooks import Cap, Release, Stage
 from uptake.domain.ways import next_stage
 from uptake.errors import Refused
 from uptake.operations.gate import Gate, fresh_gate
-from uptake.operations.preview import outside
 from uptake.operations.plan import goal_hash
 from uptake.operations.preview import outside
 from uptake.operations.tick import counting_releases, entries_held

@@ -9,7 +9,6 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from uptake import failpoints
-from uptake import failpoints
 from uptake.adapters.ledger.arrow import stage, unstage
 from uptake.adapters.ledger.record import Recorder, end_by_hand
 from uptake.adapters.ledger.runs import check_fence
@@ -65,7 +64,6 @@ class SqlEnrollments:
             self._store.stop(connection)  # one entry at a time, also on PostgreSQL
             entrants = stage(connection, "entrants", entry.contacts)
             _assign(connection, entrants, approved.playbook, snapshot_id, now)
-            failpoints.at("enter: drawn")
             failpoints.at("enter: drawn")
             before = connection.scalar(sa.select(sa.func.coalesce(sa.func.max(enrollments.c.enrollment_id), 0)))
             how = {"entered_by": entered_by, "entry_reason": entry_reason}
