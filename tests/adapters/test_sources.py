@@ -103,7 +103,7 @@ def mapped(folder: Path, text: str) -> Path:
 BEYOND = {
     "sparkify": [
         ("select cast(min(occurred_at) as varchar), cast(max(occurred_at) as varchar) from staging.stg_usage_events",
-         [("2018-11-01 21:01:46.796", "2018-11-30 19:54:24.796")]),
+         [("2018-11-01 20:57:10.796", "2018-11-30 19:54:24.796")]),
     ],
     "retentioneering": [
         ("select count(*) from staging.stg_event_lines group by file order by 1", [(31106,), (32283,), (33279,)]),
