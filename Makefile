@@ -54,7 +54,7 @@ check-code:
 	@tests/wheel_imports build/wheel
 
 check-project:
-	@$(LINT)/bin/sqlfluff lint --disable-progress-bar dbt_project/models
+	@$(LINT)/bin/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests dbt_project/analyses
 	@cd dbt_project && ../$(BIN)/dbt --quiet parse --profiles-dir . --target-path target/parse
 	@$(BIN)/uptake check
 
