@@ -192,7 +192,7 @@ def stage(root: Path) -> Callable[[Path, Path], dict[str, list[tuple[Any, ...]]]
         transformer = DbtTransformer(project=root / "dbt_project", home=home)
         home.mkdir(exist_ok=True)
         with transformer._environment(source="uptake", raw=raw, as_of=AS_OF.isoformat()):
-            models = ["stg_quarantine", "+stg_load_counts", "--exclude-resource-type", "test"]
+            models = ["stg_quarantine", "stg_usage_events", "+stg_load_counts", "--exclude-resource-type", "test"]
             results = transformer._invoke(["build", "--select", *models], transformer._manifest("uptake"))
         failed = [result.message for result in results if result.status == "error"]
         if failed:
@@ -381,6 +381,7 @@ _ENROLLMENTS = pa.schema(
         ("enrollment_id", pa.int64()), ("playbook", pa.string()), ("account_id", pa.string()), ("entry_no", pa.int32()),
         ("arm", pa.string()), ("stratum", pa.string()), ("enrolled_at", pa.timestamp("us")),
         ("window_ends_at", pa.timestamp("us")), ("goal_reach", pa.string()), ("goal_by", pa.string()),
+        ("is_measured", pa.bool_()),
     ]
 )  # fmt: skip
 
@@ -410,7 +411,7 @@ def test_outcomes_are_counted_alike_in_every_arm(root, tmp_path):
     people, enrolled = [], []
     for number, (account, (_, reach, by, _)) in enumerate(cases.items(), start=1):
         arm = "holdout" if number % 2 else "treatment"
-        enrolled.append((number, "p", account, 1, arm, None, entered, ends, reach, by))
+        enrolled.append((number, "p", account, 1, arm, None, entered, ends, reach, by, True))
         user = "u2" if account == "by_a_colleague" else "u1"
         people.append((number, contact_id(key, account_id=account, user_id=user), "dashboards"))
     columns = list(zip(*enrolled, strict=True))
@@ -489,7 +490,7 @@ def test_a_failed_test_is_a_check_and_names_what_it_kept_from_being_built(root, 
     done = DbtTransformer(project=project, home=tmp_path / "home").build(source="uptake", raw=raw, as_of=AS_OF)
     checks = {check.name: check for check in done.checks}
     assert checks["dbt:assert_nothing_happens_after_as_of"].blocks
-    assert checks["dbt:account_features"].status == "missing"
+    assert checks["dbt:accounts_current"].status == "missing"
     assert checks["dbt:accounts_current_has_one_row_per_account"].status == "missing"
 
 

@@ -6,7 +6,6 @@ final as (
 
     select
         event_id,
-        date_day,
         occurred_at,
         received_at,
         account_id,
@@ -14,7 +13,8 @@ final as (
         event_name,
         quantity,
         properties,
-        '{{ active_source() }}' as source
+        '{{ active_source() }}' as source,
+        date_day
 
     from lines
     where problem is null and not is_duplicate
