@@ -120,7 +120,9 @@ def test_a_held_refresh_shows_rows_by_id_the_override_and_the_data_docs() -> Non
     )
     text = refresh_summary(result, docs="var/data_docs/index.html")
     check_is_data(text, allowed=frozenset({"code_inline", "link_open"}))
-    assert [token.attrGet("href") for token in tokens(text) if token.type == "link_open"] == ["var/data_docs/index.html"]
+    assert [token.attrGet("href") for token in tokens(text) if token.type == "link_open"] == [
+        "var/data_docs/index.html"
+    ]
     assert "uptake override s2 --by NAME --reason WHY" in text
     assert "(var/data_docs/index.html)" in text
     assert "no report is made of it" in text

@@ -14,12 +14,15 @@ from typing import Any, Literal
 
 from pydantic import SecretStr, ValidationError
 
+from uptake.adapters.catalogue_file import read_catalogue
 from uptake.adapters.clock import SandboxClock, StoppedClock, SystemClock
 from uptake.adapters.evidence_duckdb import DuckEvidence
 from uptake.adapters.journeys_duckdb import DuckJourneys
 from uptake.adapters.key_ring import open_key_ring
 from uptake.adapters.ledger import SqlLedger, open_ledger
 from uptake.adapters.loaded_marts import LoadedMarts
+from uptake.adapters.log_profile_dbt import DbtStagedEvents
+from uptake.adapters.log_profile_duckdb import DuckLogProfiler
 from uptake.adapters.merge_fields_duckdb import DuckMergeFields
 from uptake.adapters.playbook_files import PlaybookFiles
 from uptake.adapters.report_pages import HtmlPages
@@ -33,6 +36,7 @@ from uptake.adapters.templates import compile_release, fill_words
 from uptake.adapters.tokens import RecipientLinks, Tokens
 from uptake.adapters.transformer_dbt import DbtTransformer
 from uptake.adapters.witness_file import WitnessFile
+from uptake.domain.catalogue import source_name
 from uptake.domain.lift import Lift
 from uptake.domain.outcomes import PlaybookOutcome
 from uptake.errors import Refused, SettingsError, TransformError, UsageError
@@ -391,8 +395,12 @@ class Uptake:
             reason=reason,
             people=lambda: self.transformer.people(
                 Build(
-                    warehouse=self.transformer.warehouse, invocation_id="", as_of=self.clock.now(), checks=(),
-                    counts={}, unmapped_events={},
+                    warehouse=self.transformer.warehouse,
+                    invocation_id="",
+                    as_of=self.clock.now(),
+                    checks=(),
+                    counts={},
+                    unmapped_events={},
                 )
             ),
             now=self.clock.now(),

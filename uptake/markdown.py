@@ -307,7 +307,7 @@ def _stale(age: timedelta) -> list[str]:
 
 def held_summary(rows: Sequence[Mapping[str, Any]]) -> str:
     """List messages whose fate nobody knows."""
-    columns = "send_id playbook stage_key account_id contact_id status detail sending_at".split()
+    columns = ["send_id", "playbook", "stage_key", "account_id", "contact_id", "status", "detail", "sending_at"]
     told = table([_words(name) for name in columns], [[row[name] for name in columns] for row in rows])
     return f"# {len(rows)} messages of unknown fate\n\n{told}"
 

@@ -771,9 +771,7 @@ class Runs(Protocol):
 class Tasks(Protocol):
     """What people are to do."""
 
-    def close(
-        self, task_id: int, *, outcome: Literal["done", "declined"], reason: str, by: str, now: datetime
-    ) -> None:
+    def close(self, task_id: int, *, outcome: Literal["done", "declined"], reason: str, by: str, now: datetime) -> None:
         """Close an open task; the same words again change nothing. Raises Refused when it is not open."""
 
 

@@ -222,9 +222,8 @@ def _playbook(
         entries_held=(
             "no release of it is approved"
             if approval is None
-            else asked.gate.held or entries_held(
-                approval, asked.controls, asked.now, goal_hash=goal_hash(asked.snapshot, approval.release)
-            )
+            else asked.gate.held
+            or entries_held(approval, asked.controls, asked.now, goal_hash=goal_hash(asked.snapshot, approval.release))
         ),
         arm=recorded[0] if recorded else drawn.value,
         enters=asked.contact_id in entry.contacts["contact_id"].to_pylist(),

@@ -101,7 +101,7 @@ def _decide(journeys: Journeys, gate: Gate, ledger: Ledger, run: Run, *, now: da
                 held[approval.playbook] = reason
             elif entry.contacts.num_rows:
                 entered[approval.playbook] = ledger.enrollments.enter(
-                    entry, approval, snapshot_id=snapshot.snapshot_id, gate_id=gate.gate_id, now=now
+                    entry, approval, snapshot_id=snapshot.snapshot_id, gate_id=gate.gate_id, now=now, run=run
                 )
     if any(entered.values()):
         tables = ledger.enrollments.tables(now=now)
