@@ -519,11 +519,11 @@ class Enrollments(Protocol):
                      (all of them, ended too)
         enrollment_contacts: enrollment_id, contact_id, feature_key, status (open ones only)
         stage_ends:  enrollment_id, contact_id, stage_key, ended_at (sends whose status is in `ENDED`, those withheld
-                     for a reason that means retry aside; passed-over verdicts, closed tasks), open enrollment contacts only
+                     for a reason that means retry aside; passed-over verdicts, closed tasks), of open contacts only
         open_sends:  enrollment_id, contact_id, stage_key, status (planned .. held: the journey waits), also of contacts
                      who have left: what may have reached somebody counts against caps
-        open_tasks:  enrollment_id, contact_id, stage_key, account_id, dedupe_key, due_at, decided_at: each open task once
-                     for every contact who waits for it, with a NULL contact when nobody does
+        open_tasks:  enrollment_id, contact_id, stage_key, account_id, dedupe_key, due_at, decided_at: each open task
+                     once for every contact who waits for it, with a NULL contact when nobody does
         touches:     contact_id, account_id, address_hash, accepted_at, is_mail (mails taken, and tasks closed by a
                      person, in the last 90 days)
         people:      contact_id, account_id, address_hash, time_zone, locale, role, has_address, erased
