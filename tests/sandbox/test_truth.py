@@ -196,7 +196,7 @@ def test_the_marts_find_the_same_goals_on_the_days_that_really_happened(
         enrollments.append(
             {"enrollment_id": account, "playbook": "p", "account_id": account_id, "entry_no": 1, "arm": arm}
             | {"stratum": "all", "enrolled_at": at.replace(tzinfo=None), "goal_reach": "adopted", "goal_by": "account"}
-            | {"window_ends_at": one.window_ends_at.replace(tzinfo=None)}
+            | {"window_ends_at": one.window_ends_at.replace(tzinfo=None), "is_measured": True}
         )
         for number, feature in pairs:
             contact = contact_id(key, account_id=account_id, user_id=base.user_ids[number])

@@ -22,7 +22,7 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid #8884;
-         overflow-wrap: break-word; }
+         overflow-wrap: anywhere; }
 .checks td:nth-child(-n+2) { white-space: nowrap; }
 .collapse { display: block !important; }
 .fa-check-circle::before { content: "passed"; color: #1a7f37; font-style: normal; }
