@@ -1,0 +1,97 @@
+"""What operations need from the outside, as small Protocols.
+
+Sets of rows travel as `pyarrow.Table`; each docstring names the columns. Adapters implement these;
+what tests need beside them is in `uptake.testing`.
+"""
+
+from uptake.ports.adoption import (
+    Build,
+    Check,
+    LogProfiler,
+    Protects,
+    Snapshot,
+    Snapshots,
+    Status,
+    SuiteRunner,
+    Transformer,
+)
+from uptake.ports.journeys import Advance, Entry, Journeys, Playbooks
+from uptake.ports.ledger import (
+    Claimed,
+    Delivery,
+    Enrollments,
+    Gates,
+    Ledger,
+    People,
+    Run,
+    Runs,
+    Sends,
+    StoredBatch,
+    Tasks,
+)
+from uptake.ports.machine import Clock, Keys
+from uptake.ports.mail import (
+    DeliveryEvents,
+    Links,
+    LoggedMail,
+    MailBatch,
+    Mailer,
+    MailLog,
+    MergeFields,
+    Recipient,
+    Rendered,
+    Witness,
+    Words,
+)
+from uptake.ports.proof import Evidence, Pages, ValueReport
+from uptake.ports.releases import ENGINE_NAMES, Approved, Audience, ControlState, Forgotten, Plan, Releases
+
+__all__ = [
+    "ENGINE_NAMES",
+    "Advance",
+    "Approved",
+    "Audience",
+    "Build",
+    "Check",
+    "Claimed",
+    "Clock",
+    "ControlState",
+    "Delivery",
+    "DeliveryEvents",
+    "Enrollments",
+    "Entry",
+    "Evidence",
+    "Forgotten",
+    "Gates",
+    "Journeys",
+    "Keys",
+    "Ledger",
+    "Links",
+    "LogProfiler",
+    "LoggedMail",
+    "MailBatch",
+    "MailLog",
+    "Mailer",
+    "MergeFields",
+    "Pages",
+    "People",
+    "Plan",
+    "Playbooks",
+    "Protects",
+    "Recipient",
+    "Releases",
+    "Rendered",
+    "Run",
+    "Runs",
+    "Sends",
+    "Snapshot",
+    "Snapshots",
+    "Status",
+    "StoredBatch",
+    "SuiteRunner",
+    "Tasks",
+    "Transformer",
+    "ValueReport",
+    "Witness",
+    "Words",
+]
