@@ -20,6 +20,7 @@ from uptake.adapters.evidence_duckdb import DuckEvidence
 from uptake.adapters.journeys_duckdb import DuckJourneys
 from uptake.adapters.key_ring import open_key_ring
 from uptake.adapters.ledger import SqlLedger, open_ledger
+from uptake.adapters.lift_file import lift_of_file as lift_of_file  # for the command line, which knows no adapter
 from uptake.adapters.loaded_marts import LoadedMarts
 from uptake.adapters.log_profile_dbt import DbtStagedEvents
 from uptake.adapters.log_profile_duckdb import DuckLogProfiler
@@ -37,7 +38,6 @@ from uptake.adapters.tokens import RecipientLinks, Tokens
 from uptake.adapters.transformer_dbt import DbtTransformer
 from uptake.adapters.witness_file import WitnessFile
 from uptake.domain.catalogue import source_name
-from uptake.domain.lift import Lift
 from uptake.domain.outcomes import PlaybookOutcome
 from uptake.errors import Refused, SettingsError, TransformError, UsageError
 from uptake.operations import approve as _approve
@@ -58,7 +58,7 @@ from uptake.operations import report as _report
 from uptake.operations import send as _send
 from uptake.operations import tasks as _tasks
 from uptake.operations import tick as _tick
-from uptake.ports import Build, Claimed, Clock, Keys
+from uptake.ports import Claimed, Clock, Keys
 from uptake.settings import Settings
 
 #: Where a sandbox's time begins: a Monday, so that its first week is a whole one.
@@ -393,16 +393,7 @@ class Uptake:
             snapshot_id=snapshot_id,
             by=by,
             reason=reason,
-            people=lambda: self.transformer.people(
-                Build(
-                    warehouse=self.transformer.warehouse,
-                    invocation_id="",
-                    as_of=self.clock.now(),
-                    checks=(),
-                    counts={},
-                    unmapped_events={},
-                )
-            ),
+            people=lambda: self.transformer.people(self.transformer.warehouse),
             now=self.clock.now(),
         )
 
@@ -665,50 +656,3 @@ def open_uptake(**overrides: Any) -> Uptake:
             }
         )
     return Uptake(settings)
-
-
-def lift_of_file(
-    file: Path,
-    *,
-    arm: str,
-    control: str,
-    outcome: str,
-    cluster: str | None,
-    covariate: str | None,
-    ratio_of: str | None,
-    allocation: str | None,
-) -> Lift:
-    """Estimate the lift of an experiment in a file. Raises UsageError."""
-    import duckdb
-
-    from uptake.adapters.lift_tea_tasting import estimate, read_file
-
-    if not file.is_file():
-        raise UsageError(f"{file} is not a file")
-    with duckdb.connect() as connection:
-        rows = read_file(file, connection)
-        shares = None
-        if allocation is not None:
-            if arm not in rows.columns:
-                raise UsageError(f"no column `{arm}`; found {', '.join(rows.columns)}")
-            names = sorted(str(name) for (name,) in rows.select(arm).distinct().fetchall() if name is not None)
-            try:
-                sizes = [float(size) for size in allocation.split(":")]
-            except ValueError:
-                sizes = []
-            if len(sizes) != len(names) or any(size <= 0 for size in sizes):
-                raise UsageError(
-                    f"allocation {allocation!r} does not fit the arms {', '.join(names)}; expected e.g. "
-                    + ":".join("1" for _ in names)
-                )
-            shares = dict(zip(names, sizes, strict=True))
-        return estimate(
-            rows,
-            arm=arm,
-            control=control,
-            outcome=outcome,
-            cluster=cluster,
-            covariate=covariate,
-            ratio_of=ratio_of,
-            allocation=shares,
-        )

@@ -50,7 +50,7 @@ class Staged:
 
     @property
     def people(self) -> list[dict[str, Any]]:
-        return self._transformer.people(self).to_pylist()  # type: ignore[arg-type]
+        return self._transformer.people(self.warehouse).to_pylist()
 
 
 @pytest.fixture(scope="module")

@@ -286,7 +286,7 @@ def test_people_carry_addresses_but_no_table_does_and_no_file_holds_the_key(root
     ]  # fmt: skip
     done = build(write(tmp_path, contacts=contacts, events_1=[event("2026-03-01T10:00:00Z")]))
     transformer = DbtTransformer(project=root / "dbt_project", home=home)
-    people = transformer.people(done).to_pylist()
+    people = transformer.people(done.warehouse).to_pylist()
     key = open_key_ring(home).pseudonym
 
     assert {person["address"] for person in people} == {"ada@secret.example", None}
@@ -465,7 +465,7 @@ def test_an_hour_of_github_gives_the_counted_figures(build, root, home, shared_d
     assert (len(names), len({name.split(".")[0] for (name,) in names})) == (18, 14)
     assert done.unmapped_events == {}
     assert {check.status for check in done.checks} == {"passed"}
-    people = DbtTransformer(project=root / "dbt_project", home=home).people(done).to_pylist()
+    people = DbtTransformer(project=root / "dbt_project", home=home).people(done.warehouse).to_pylist()
     assert len(people) == 4069
     assert all(person["address"].endswith("@example.invalid") for person in people)
     assert {(person["role"], person["consent_basis"]) for person in people} == {(None, None)}

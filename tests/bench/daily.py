@@ -51,8 +51,8 @@ class Clocked:
         self.builds.append(here(lambda: self.inner.build(source=source, raw=raw, as_of=as_of)))
         return self.builds[-1].answer
 
-    def people(self, build: Build) -> Any:
-        return self.inner.people(build)
+    def people(self, warehouse: Path) -> Any:
+        return self.inner.people(warehouse)
 
 
 @dataclass(frozen=True, kw_only=True)

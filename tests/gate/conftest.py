@@ -294,7 +294,7 @@ class World:
         self.journeys = DuckJourneys()
         self.release = RELEASE
 
-    def people(self, build: Build) -> pa.Table:
+    def people(self, warehouse: Path) -> pa.Table:
         rows = [
             {"contact_id": contact, "account_id": account, "address": f"{contact}@example.invalid"}
             for account in ACCOUNTS

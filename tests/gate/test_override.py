@@ -24,7 +24,11 @@ WHY = "Recommendations are rebuilt on Mondays"
 def let_pass(world: World, snapshot_id: str | None, **changed: Any) -> Overridden:
     arguments = {"by": "Grace", "reason": WHY, "now": NOW, **changed}
     return override(
-        world.snapshots, world.ledger, snapshot_id=str(snapshot_id), people=lambda: world.people(None), **arguments
+        world.snapshots,
+        world.ledger,
+        snapshot_id=str(snapshot_id),
+        people=lambda: world.people(world.home),
+        **arguments,
     )
 
 

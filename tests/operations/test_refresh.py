@@ -71,7 +71,7 @@ class World:
         self.step("build")
         return self.build_result
 
-    def people(self, build: Build) -> pa.Table:
+    def people(self, warehouse: Path) -> pa.Table:
         self.step("read people")
         return pa.table({"contact_id": ["c1", "c2"]})
 

@@ -92,12 +92,12 @@ class DbtTransformer:
                 unmapped_events=_unmapped_events(session),
             )
 
-    def people(self, build: Build) -> pa.Table:
+    def people(self, warehouse: Path) -> pa.Table:
         """Return `stg_people`, read from the raw files at this moment: the warehouse does not hold it."""
         from uptake.adapters.dbt_plugin import set_key
         from uptake.adapters.dbt_sources import RawFiles
 
-        with self._session(build.warehouse) as session, contextlib.closing(RawFiles(self.home)) as files:
+        with self._session(warehouse) as session, contextlib.closing(RawFiles(self.home)) as files:
             set_key(session, open_key_ring(self.home).pseudonym)
             files.add_to(session)
             return session.sql("select * from staging.stg_people order by contact_id").to_arrow_table()

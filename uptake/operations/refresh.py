@@ -100,7 +100,7 @@ def refresh(
         if _reasons(checks):
             held_snapshot_id = snapshots.hold(build, checks, source=source, git_sha=git_sha, now=now)
         else:
-            people = transformer.people(build)
+            people = transformer.people(build.warehouse)
             snapshot_id = snapshots.publish(build, checks, source=source, git_sha=git_sha, now=now).snapshot_id
             # Before the gate row: nobody may be mailed by yesterday's consent from today's snapshot.
             ledger.people.load(people, now=now)

@@ -58,9 +58,9 @@ class Transformer(Protocol):
     def build(self, *, source: str, raw: Path, as_of: datetime | None) -> Build:
         """Build all marts; `as_of` None = the source's own rule, else now. Raises TransformError."""
 
-    def people(self, build: Build) -> pa.Table:
-        """Return `stg_people`: contact_id, account_id, address, given_name, full_name, role, time_zone, locale,
-        consent_basis, consent_at. Addresses go from here to the ledger and nowhere else.
+    def people(self, warehouse: Path) -> pa.Table:
+        """Return `stg_people` of what was built: contact_id, account_id, address, given_name, full_name, role,
+        time_zone, locale, consent_basis, consent_at. Addresses go from here to the ledger and nowhere else.
         """
 
 
