@@ -346,6 +346,18 @@ def test_an_answer_that_comes_after_the_delivery_sets_nothing_back(world):
     assert (row["status"], row["message_id"]) == ("delivered", "m")
 
 
+def test_what_stays_unknown_is_looked_for_among_the_stuck_alone(world, database):
+    if database != "sqlite":
+        pytest.skip("PostgreSQL chooses by the size of its tables")
+    told = []
+    sa.event.listen(world.ledger._store._writer, "before_cursor_execute", lambda *args: told.append(args[2:4]))
+    world.ledger.sends.hold(before=world.now, now=world.now)
+    ((statement, parameters),) = [one for one in told if one[0].startswith("UPDATE sends")]
+    with world.ledger._store.read() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+    assert ["ix_sends_stuck" in step.detail for step in plan] == [True]
+
+
 def test_what_stays_unknown_is_held_and_its_release_stays_in_the_audit(world):
     ann, bob = world.planned(ANN, BOB)
     world.claim()

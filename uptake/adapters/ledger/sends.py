@@ -28,6 +28,9 @@ _FREE = {"owner": None, "lease_until_at": None, "deadline_at": None}
 _IS_PLANNED = sends.c.status == sa.literal(SendStatus.PLANNED.value, literal_execute=True)
 _IS_CLAIMED = sends.c.status == sa.literal(SendStatus.CLAIMED.value, literal_execute=True)
 _IS_SENDING = sends.c.status == sa.literal(SendStatus.SENDING.value, literal_execute=True)
+_STUCK = [SendStatus.UNKNOWN.value, SendStatus.HELD.value]
+#: Word for word what that partial index says: SQLite does not see that "unknown" is one of both.
+_IS_STUCK = sends.c.status.in_(sa.bindparam(None, _STUCK, expanding=True, literal_execute=True))
 _NAMES = tuple(field.name for field in fields(Claimed))
 _CLAIMED = [sends.c[name] if name in sends.c else people.c[name] for name in _NAMES]
 
@@ -181,7 +184,8 @@ class SqlSends:
     def hold(self, *, before: datetime, now: datetime) -> int:
         """Turn `unknown` sends whose request left before that moment into `held`; return how many."""
         detail = sends.c.detail + "; no evidence came"
-        query = sa.update(sends).where(sends.c.status == SendStatus.UNKNOWN.value, sends.c.sending_at < before)
+        is_unknown = _IS_STUCK & (sends.c.status == SendStatus.UNKNOWN.value)
+        query = sa.update(sends).where(is_unknown, sends.c.sending_at < before)
         with self._store.write() as connection:
             held = query.values(status=SendStatus.HELD.value, detail=detail, updated_at=now)
             count = connection.execute(held).rowcount
@@ -191,9 +195,8 @@ class SqlSends:
 
     def release(self, send_ids: Sequence[str], *, by: str, reason: str, now: datetime) -> int:
         """A person orders unknown or held sends to be sent again; return how many. The order stays in `controls`."""
-        stuck = sends.c.status.in_([SendStatus.UNKNOWN.value, SendStatus.HELD.value])
         with self._store.write() as connection:
-            query = sa.update(sends).where(sends.c.send_id.in_(list(send_ids)), stuck)
+            query = sa.update(sends).where(sends.c.send_id.in_(list(send_ids)), _IS_STUCK)
             released = {"released_by": by, "release_reason": reason, "released_at": now, "updated_at": now}
             changed = query.values(**_FREE, **released, status=SendStatus.PLANNED.value).returning(sends.c.send_id)
             moved = connection.scalars(changed).all()
