@@ -67,6 +67,7 @@ CORRUPTIONS: list[tuple[str, tuple[str, ...], str, str]] = [
     ("everybody gone", ("update marts.accounts_current set churned = true",), "gate:drift:accounts", "100% of accounts"),
     ("plans in capitals", ("update marts.dim_accounts set plan = upper(plan)", "update marts.accounts_current set plan = upper(plan)"), "gate:drift:accounts", "100% of accounts"),
     ("daily facts of another build", ("delete from marts.fct_account_feature_daily where account_id = 'a001'",), "gx:account_features:unexpected_rows_expectation:use_as_in_daily", "rows"),
+    ("a mailed holdout", ("update marts.fct_outcomes set count_sends_accepted = 1 where arm = 'holdout'",), "gx:fct_outcomes:unexpected_rows_expectation:holdout_got_no_mail", "20 rows"),
 ]  # fmt: skip
 
 
@@ -90,7 +91,6 @@ BENIGN: list[tuple[str, tuple[str, ...]]] = [
 #: What is wrong with a value mart: reports are held, mails leave.
 VALUE: list[tuple[str, tuple[str, ...], str, str]] = [
     ("no outcomes any more", ("delete from marts.fct_outcomes",), "gate:rows:fct_outcomes", "0 rows; 60 "),
-    ("a mailed holdout", ("update marts.fct_outcomes set count_sends_accepted = 1 where arm = 'holdout'",), "gx:fct_outcomes:unexpected_rows_expectation:holdout_got_no_mail", "20 rows"),
     ("a goal without a day", ("update marts.fct_outcomes set is_goal_reached = true where enrollment_id = 1",), "gx:fct_outcomes:unexpected_rows_expectation:goal_reached_has_a_day", "1 rows"),
 ]  # fmt: skip
 

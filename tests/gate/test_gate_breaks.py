@@ -14,6 +14,7 @@ import pytest
 from tests.gate.conftest import World
 from tests.gate.test_corruptions import blocking
 from uptake.adapters import history_checks, suites_gx
+from uptake.adapters.check_results import OF_SENDING
 from uptake.adapters.marts import MARTS
 from uptake.adapters.suites_gx import SUITES, GxSuites
 from uptake.ports import Build
@@ -60,6 +61,14 @@ def test_a_suite_that_cannot_be_read_holds(
     assert held["gate:suite:contact_features"].status == status
     assert told in held["gate:suite:contact_features"].detail
     assert not any(check.name.startswith("gx:contact_features:") for check in checks)
+
+
+def test_nobody_looking_whether_a_holdout_was_mailed_holds_mail(
+    world: World, suites_without: Callable[..., GxSuites], spoil: Callable[..., Build]
+) -> None:
+    result = world.refresh(spoil(), suites=suites_without("fct_outcomes", lambda text: None))
+    assert [line.partition(" ")[0] for line in result.reasons] == sorted(OF_SENDING)
+    assert world.tick()[1] == 0
 
 
 def test_an_expectation_that_breaks_is_errored_and_not_passed(

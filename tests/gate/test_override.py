@@ -143,7 +143,7 @@ def test_killed_before_its_gate_row_no_mail_leaves_and_the_override_is_given_aga
 def test_reports_that_were_held_alone_are_let_pass_in_the_same_way(world: World, spoil: Callable[..., Build]) -> None:
     from uptake.operations.gate import refuse_held_reports
 
-    result = world.refresh(spoil("update marts.fct_outcomes set count_sends_accepted = 1 where arm = 'holdout'"))
+    result = world.refresh(spoil("update marts.fct_outcomes set is_goal_reached = true where enrollment_id = 1"))
     assert (result.gate, result.reports) == ("passed", "held")
     let_pass(world, result.snapshot_id)
     current = world.snapshots.current()

@@ -12,6 +12,8 @@ Status = Literal["passed", "failed", "errored", "missing", "baseline"]
 
 #: Marts that say what was achieved, and that no decision to mail rests on.
 VALUE_MARTS = frozenset({"fct_outcomes"})
+#: What is seen in a value mart, and says that sending itself is wrong.
+OF_SENDING = frozenset({"gx:fct_outcomes:unexpected_rows_expectation:holdout_got_no_mail"})
 _ADDRESS = re.compile(r"\S+@\S+")
 _HARMLESS = re.compile(r"[\w.:/-]{1,64}")
 
@@ -20,10 +22,11 @@ def protects(name: str) -> Protects:
     """Return what a check stands before, by its name.
 
     What is wrong with a value mart blocks reports and never mail: `gx:<mart>:...`, `gate:rows:<mart>`, and tests of
-    dbt, which are named after the model they test. A value mart that cannot be published at all blocks everything.
+    dbt, which are named after the model they test. A value mart that cannot be published at all blocks everything, and
+    so does a holdout that was mailed.
     """
     tool, _, rest = name.partition(":")
-    if tool == "gate" and rest.startswith("columns:"):
+    if name in OF_SENDING or (tool == "gate" and rest.startswith("columns:")):
         return "mail"
     parts = rest.split(":")
     about_value = any(part == mart or part.startswith(f"{mart}_") for part in parts for mart in VALUE_MARTS)
