@@ -183,11 +183,13 @@ class Uptake:
                 project / path
                 for path in (
                     "seeds/feature_catalog.csv",
+                    "seeds/friction_catalog.csv",
                     "macros/windows.sql",
                     "models/staging/catalog/stg_catalog_rows.sql",
                     "models/staging/catalog/stg_features.sql",
                     "models/staging/catalog/stg_feature_patterns.sql",
                     "models/staging/catalog/stg_feature_plans.sql",
+                    "models/staging/catalog/stg_friction_patterns.sql",
                     "models/intermediate/int_as_of.sql",
                     "models/intermediate/int_event_features.sql",
                     "models/intermediate/int_contact_feature_days.sql",

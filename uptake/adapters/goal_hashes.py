@@ -21,8 +21,9 @@ def goal_hashes(warehouse: duckdb.DuckDBPyConnection, definitions: Iterable[Path
     """Return {"goal_hash": of everything, "goal_hashes": {feature_key: of this feature}}.
 
     A feature's hash covers after how many days it counts as adopted (`dim_features`), its rows in every catalogue
-    among `definitions` (the .csv files: rows of `source` with a `feature_key`), and the text of all other files, which
-    say for every feature what its use is; comments and spacing aside.
+    among `definitions` (the .csv files: rows of `source` with a `feature_key`), its source's rows without one (what is
+    friction, and so nobody's use), and the text of all other files, which say for every feature what its use is;
+    comments and spacing aside.
     """
     features = warehouse.execute(
         "select feature_key, adopted_days from marts.dim_features order by feature_key, adopted_days"
@@ -32,7 +33,10 @@ def goal_hashes(warehouse: duckdb.DuckDBPyConnection, definitions: Iterable[Path
     for path in sorted(definitions):
         if path.suffix == ".csv":
             for key, row in _rows(path, source):
-                catalogued.setdefault(key, []).append(row)
+                if key is None:
+                    common.update(f"\x1f{path.name}\x1f{json.dumps(row)}".encode())
+                else:
+                    catalogued.setdefault(key, []).append(row)
         else:
             text = " ".join(_COMMENT.sub(" ", path.read_text()).split())
             common.update(f"\x1f{path.name}\x1f{text}".encode())
@@ -43,11 +47,11 @@ def goal_hashes(warehouse: duckdb.DuckDBPyConnection, definitions: Iterable[Path
     return {"goal_hash": _hash([common.hexdigest(), by_feature]), "goal_hashes": by_feature}
 
 
-def _rows(path: Path, source: str) -> Iterable[tuple[str, Mapping[str, str]]]:
+def _rows(path: Path, source: str) -> Iterable[tuple[str | None, Mapping[str, str]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         for row in csv.DictReader(file):
             if row.get("source", source) == source:
-                yield str(row.get("feature_key")), {name: row[name] for name in sorted(row) if name not in _HARMLESS}
+                yield row.get("feature_key"), {name: row[name] for name in sorted(row) if name not in _HARMLESS}
 
 
 def _hash(value: object) -> str:
