@@ -130,9 +130,9 @@ controls = sa.Table(
     "controls",
     metadata,
     _key("control_id"),
-    _text("scope"),  # all, playbook, account, sending
+    _text("scope"),  # all, playbook, account, sending, forgotten, send
     _text("target"),
-    _text("action"),  # pause, resume, stop
+    _text("action"),  # pause, resume, stop, release
     _text("reason"),
     _text("ordered_by"),
     _time("ordered_at"),
