@@ -29,6 +29,7 @@ LOG_KEEPS = timedelta(days=30)
 
 _MARGIN = timedelta(minutes=5)  # between our clock and the service's
 _CHUNK = 100
+_BY_HAND = "who knows the ledger to be whole opens it with `uptake reconcile --trust-ledger --by NAME --reason WHY`"
 
 
 @dataclass(kw_only=True)
@@ -55,7 +56,11 @@ def guard(ledger: Ledger, witness: Witness, *, now: datetime, interval: timedelt
     settled = ledger.read("last_reconciled")[0]["reconciled_at"]  # whatever was forgotten until then is settled
     last = max(filter(None, (ledger.runs.last_heartbeat(KIND), settled)), default=None)
     if last is not None and now - last > 2 * interval:
-        since, reason = last, f"no tick since {last:%Y-%m-%d %H:%M} UTC: this may be an old copy of the ledger"
+        since = last
+        reason = (
+            f"no tick since {last:%Y-%m-%d %H:%M} UTC, over twice UPTAKE_TICK_INTERVAL ({interval}): "
+            "this may be an old copy of the ledger"
+        )
     newest = witness.newest()
     if newest is not None and (settled is None or newest[1] > settled) and _lacks(ledger, *newest):
         # What the ledger knows of last: whatever came later was forgotten.
@@ -134,9 +139,9 @@ def _stays_locked(
     asked: Forgotten, current: Forgotten | None, result: ReconcileResult, now: datetime, settle: timedelta
 ) -> str | None:
     if result.trouble is not None:
-        return f"the mail service's log could not be asked ({result.trouble})"
+        return f"the mail service's log could not be asked ({result.trouble}); {_BY_HAND}"
     if asked.since < now - LOG_KEEPS:
-        return f"the log keeps {LOG_KEEPS.days} days, and the ledger may have forgotten more"
+        return f"the log keeps {LOG_KEEPS.days} days, and the ledger may have forgotten more; {_BY_HAND}"
     if current is not None and current.since < asked.since:
         return "more was forgotten than was asked for; run it again"
     if now - asked.locked_at < settle:
