@@ -66,6 +66,28 @@ def test_a_journey_is_told_as_a_tick_would_decide_it(town, now):
     assert town.rows("select count(*) from sends where contact_id = ? and stage_key = 'how'", contact) == [(1,)]
 
 
+def test_an_open_task_is_told_and_is_no_mail(town, now):
+    town.releases["alpha"] = town.release(
+        stages={"call": {"task": "Call", "within": "2d"}, "why": {"email": "why.md", "after": "1d"}}
+    )
+    town.approve()
+    town.tick()
+    contact = treated(town)
+    _, answer = ask(town, contact, now)
+    stage = answer.enrollments[0].next_stage
+    assert (stage.stage_key, stage.waits_for, stage.verdict) == ("call", "task", None)
+    later = now + 10 * DAY  # nobody closed it, and a week after its time the journey goes on
+    town.publish(later, snapshot_id="later")
+    _, answer = ask(town, contact, later)
+    stage = answer.enrollments[0].next_stage
+    assert answer.enrollments[0].ended_stages == (("call", now + 9 * DAY),)
+    assert (stage.stage_key, stage.due_at, stage.waits_for, stage.verdict) == ("why", later, None, "send")
+    for task in town.ledger.read("open_tasks"):
+        town.ledger.tasks.close(task["task_id"], outcome="done", reason="Spoke", by="Ada", now=later)
+    found, _ = ask(town, contact, later)
+    assert found.last_mail_at is None
+
+
 def test_a_holdout_waits_for_no_stage(town, now):
     town.approve()
     town.tick()

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from uptake.domain.arms import Arm, arm_of
 from uptake.domain.conditions import Seen
-from uptake.domain.enrollments import due_at, places, stage_orders
+from uptake.domain.enrollments import due_at, places, stage_orders, task_ended_at
 from uptake.domain.playbooks import Cap, Release, Stage
 from uptake.domain.ways import next_stage
 from uptake.errors import Refused
@@ -40,7 +40,7 @@ class NextStage:
     due_at: datetime
     when: tuple[Seen, ...]  # each predicate of the stage's condition with the values seen now
     when_holds: bool | None
-    waits_for: str | None  # the status of a mail that is on its way
+    waits_for: str | None  # the status of a mail that is on its way, or `task` for one that nobody closed
     verdict: str | None  # what a tick would decide now; None before it is due
     reason: str | None
     detail: str
@@ -135,7 +135,7 @@ def explain(
         now=now,
     )
     touches = _where(tables["touches"], "contact_id", contact_id)
-    last = max((row["accepted_at"] for row in touches), default=None)
+    last = max((row["accepted_at"] for row in touches if row["is_mail"]), default=None)
     return Explanation(
         contact_id=contact_id,
         account_id=asked.account_id,
@@ -288,6 +288,18 @@ def _enrollments(asked: _Asked, playbook: str, approved: list[Approved]) -> tupl
             for end in _where(asked.tables["stage_ends"], "contact_id", asked.contact_id)
             if end["enrollment_id"] == enrollment_id
         ]
+        under_way = [
+            send["status"]
+            for send in _where(asked.tables["open_sends"], "contact_id", asked.contact_id)
+            if send["enrollment_id"] == enrollment_id
+        ]
+        for task in _where(asked.tables["open_tasks"], "contact_id", asked.contact_id):
+            if task["enrollment_id"] == enrollment_id:
+                over_at = task_ended_at(_aware(task["decided_at"]), due_at=_aware(task["due_at"]), closed_at=None)
+                if over_at <= asked.now:
+                    ended.append((task["stage_key"], over_at))
+                else:
+                    under_way.append("task")
         is_in = member is not None and row["ended_at"] is None
         found.append(
             Enrollment(
@@ -302,7 +314,14 @@ def _enrollments(asked: _Asked, playbook: str, approved: list[Approved]) -> tupl
                 ended_stages=tuple(sorted(ended, key=lambda end: end[1])),
                 next_stage=(
                     _next_stage(
-                        asked, row, member["feature_key"], ended, releases, following, verdicts.get(enrollment_id)
+                        asked,
+                        row,
+                        member["feature_key"],
+                        ended,
+                        under_way,
+                        releases,
+                        following,
+                        verdicts.get(enrollment_id),
                     )
                     if is_in and member is not None and row["arm"] == Arm.TREATMENT
                     else None
@@ -317,6 +336,7 @@ def _next_stage(
     enrollment: Mapping[str, Any],
     feature_key: str | None,
     ended: Sequence[tuple[str, datetime]],
+    under_way: Sequence[str],
     releases: Mapping[int, Release],
     following: Mapping[int, int],
     verdict: Mapping[str, Any] | None,
@@ -351,17 +371,12 @@ def _next_stage(
         return None
     text = stages[key].when
     holds, when = (True, ()) if text is None else asked.journeys.seen(text, "when", facts, asked.now)
-    on_their_way = [
-        send["status"]
-        for send in _where(asked.tables["open_sends"], "contact_id", asked.contact_id)
-        if send["enrollment_id"] == enrollment["enrollment_id"]
-    ]
     return NextStage(
         stage_key=key,
         due_at=due_at(stages[key].after, enrolled_at=enrolled_at, ended_at=[moment for _, moment in ended]),
         when=when,
         when_holds=holds,
-        waits_for=on_their_way[0] if on_their_way else None,
+        waits_for=under_way[0] if under_way else None,
         verdict=None if verdict is None else verdict["verdict"],
         reason=None if verdict is None else verdict["reason"],
         detail="" if verdict is None else verdict["detail"],
