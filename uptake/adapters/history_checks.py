@@ -109,7 +109,8 @@ def past_days(warehouse: duckdb.DuckDBPyConnection, history: History) -> Found:
         return "baseline", "no earlier snapshot that remembers its days"
     settled = _moment(last).date() - SETTLED
     now = mart_profile.days(warehouse)
-    days = [day for day in sorted({*then, *now}) if _first(then, now) <= day <= f"{settled:%Y-%m-%d}"]
+    first = max(min(then), f"{mart_profile.first_day(warehouse) or ''}")
+    days = [day for day in sorted({*then, *now}) if first <= day <= f"{settled:%Y-%m-%d}"]
     if not days:
         return "baseline", "no day that both snapshots know and that is over"
     before = sum(then.get(day, 0) for day in days)
@@ -131,9 +132,11 @@ def past_features(warehouse: duckdb.DuckDBPyConnection, history: History) -> Fou
         return "baseline", "no earlier snapshot that remembers its features"
     settled = _moment(last).date() - SETTLED
     now_of = mart_profile.feature_weeks(warehouse)
-    first = max(
-        min((week for weeks in side.values() for week in weeks), default="") for side in (then_of, now_of)
-    )  # the first week of either is cut off by its window
+    begins = mart_profile.first_day(warehouse)
+    first = max(  # the first week of either is cut off by its window
+        min(week for weeks in then_of.values() for week in weeks),
+        f"{begins - timedelta(days=begins.weekday())}" if begins else "",
+    )
     worst: tuple[float, str] = (0.0, "")
     for feature, then in then_of.items():
         now = now_of.get(feature, {})
@@ -260,10 +263,6 @@ def _median_rows(mart: str, manifests: Sequence[Manifest]) -> float | None:
 def _part(manifest: Manifest | None, name: str) -> dict[str, Any] | None:
     found = None if manifest is None else manifest.get("profile", {}).get(name)
     return dict(found) if found else None
-
-
-def _first(*sides: Mapping[str, int]) -> str:
-    return max(min(side, default="") for side in sides)
 
 
 def _ends(week: str) -> date:

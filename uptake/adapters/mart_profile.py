@@ -7,6 +7,7 @@ Lives in the manifest, so that no check has to open an old snapshot. Knows nothi
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import duckdb
@@ -14,7 +15,14 @@ import duckdb
 DAYS = 35  # the window of every share, and a week that late events may still change
 UNKNOWN = "unknown"
 
-_LAST_DAYS = f"date_day > (select max(date_day) - {DAYS} from marts.fct_account_feature_daily)"  # noqa: S608
+_FIRST_DAY = f"(select max(date_day) - {DAYS - 1} from marts.fct_account_feature_daily)"  # noqa: S608
+_LAST_DAYS = f"date_day >= {_FIRST_DAY}"
+
+
+def first_day(warehouse: duckdb.DuckDBPyConnection) -> date | None:
+    """Return the day that the last days begin with, whether anything happened on it or not; None without usage."""
+    found = warehouse.execute(f"select {_FIRST_DAY}").fetchone()
+    return found[0] if found else None
 
 
 def days(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int]:
