@@ -28,7 +28,7 @@ KEYLESS = {
 }
 #: Intermediate models that rest on marts, and why; staging never does.
 ON_MARTS = {
-    "int_plan_features": "dim_accounts decides which plans there are; fct_account_health_weekly asks what each includes",
+    "int_plan_features": "dim_accounts decides which plans there are; fct_account_health_weekly asks what each holds",
     "int_feature_rules": "the rules are learned from account_features, and only feature_recommendations asks for them",
 }
 
