@@ -7,13 +7,14 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import pyarrow as pa
 
+from uptake.adapters.freshness import declared_limits, mapped_limits, source_freshness
 from uptake.adapters.key_ring import open_key_ring
 from uptake.adapters.playbook_yaml import meant
 from uptake.adapters.source_mapping import MappingFile, read_mapping
@@ -27,7 +28,6 @@ Severity = Literal["critical", "warning"]
 
 _TARGET = "refresh"  # of profiles.yml
 _MAPPED = "mapping"  # the folder of models/staging that stages any mapping
-_UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 
 #: dbt works with the process's environment and working directory, so only one invocation runs at a time.
 _ONE_AT_A_TIME = threading.Lock()
@@ -81,8 +81,8 @@ class DbtTransformer:
         checks = _checks_of(manifest, results)
         with self._session() as session:
             built_as_of = _naive_utc(session.sql("select as_of from intermediate.int_as_of").fetchone())
-            limits = _declared_limits(manifest, staging) if mapping is None else _mapped_limits(mapping)
-            checks.append(_freshness(session, source, limits, built_as_of))
+            limits = declared_limits(manifest, staging) if mapping is None else mapped_limits(mapping)
+            checks.append(source_freshness(session, source, limits, built_as_of))
             return Build(
                 warehouse=self.warehouse,
                 invocation_id=invocation_id,
@@ -251,53 +251,6 @@ def _check(node: Any, result: Any) -> Check:
             name=name, status="failed", severity="warning" if result.status == "warn" else severity, detail=detail
         )
     return Check(name=name, status="errored", severity=severity, detail=_one_line(result.message or str(result.status)))
-
-
-Limits = tuple[tuple[timedelta, Severity], ...]
-
-
-def _declared_limits(manifest: Manifest, source: str) -> Limits:
-    """Return how old the newest event may be, by the `freshness` that a source declares; the strictest last."""
-    for node in manifest.sources.values():
-        if (node.source_name, node.name) == (source, "events") and node.freshness is not None:
-            declared: tuple[tuple[Any, Severity], ...] = (
-                (node.freshness.error_after, "critical"),
-                (node.freshness.warn_after, "warning"),
-            )
-            return tuple((limit.count * _UNITS[str(limit.period)], severity) for limit, severity in declared if limit)
-    return ()
-
-
-def _mapped_limits(mapping: MappingFile) -> Limits:
-    return ((mapping.mapping.fresh_within, "critical"),)
-
-
-def _freshness(session: duckdb.DuckDBPyConnection, source: str, limits: Limits, as_of: datetime) -> Check:
-    """Measure the age of the newest event against as_of."""
-    name = f"dbt:source_freshness:{source}.events"
-    if not any(severity == "critical" for _, severity in limits):
-        return Check(name=name, status="missing", severity="critical", detail="the source declares no error_after")
-    try:
-        newest = session.execute(
-            "select max(occurred_at) from staging.stg_usage_events where occurred_at <= ?", [as_of.replace(tzinfo=None)]
-        ).fetchone()
-    except duckdb.Error as error:
-        return Check(name=name, status="errored", severity="critical", detail=_one_line(str(error)))
-    if newest is None or newest[0] is None:
-        return Check(name=name, status="failed", severity="critical", detail=f"no event up to {as_of:%Y-%m-%d %H:%M}")
-    age = as_of - _naive_utc(newest)
-    detail = f"the newest event is {_told(age)} older than as_of"
-    for limit, severity in limits:
-        if age > limit:
-            return Check(
-                name=name, status="failed", severity=severity, detail=f"{detail}; expected at most {_told(limit)}"
-            )
-    return Check(name=name, status="passed", severity="critical", detail=detail)
-
-
-def _told(duration: timedelta) -> str:
-    hours = duration.total_seconds() / 3600
-    return f"{hours / 24:.0f} days" if hours >= 48 and hours % 24 == 0 else f"{hours:.1f} h"
 
 
 _COUNTS = {
