@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,6 +46,7 @@ class World:
         self.published: dict[str, Mapping[str, str]] = {}
         self.current_id: str | None = None
         self.people_loaded = 0
+        self.cited = ["s1", "s2"]
 
     def step(self, name: str) -> None:
         if name == self.die_at:
@@ -60,6 +61,11 @@ class World:
         self.step("gate row")
         self.rows.append(row)
         return len(self.rows)
+
+    def read(self, query: str) -> list[Mapping[str, Any]]:
+        assert query == "cited_snapshots"
+        self.step("read citations")
+        return [{"snapshot_id": snapshot_id} for snapshot_id in self.cited]
 
     def load(self, people: pa.Table, *, now: datetime) -> int:
         self.step("load people")
@@ -102,8 +108,13 @@ class World:
         self.held = {snapshot_id: {check.name: check.status for check in checks}}
         return snapshot_id
 
+    def prune(self, *, cited: Collection[str], now: datetime) -> Sequence[str]:
+        assert (set(cited), now) == (set(self.cited), NOW)
+        self.step("prune")
+        return ["s3", "s4"]
+
     def refresh(self) -> RefreshResult:
-        ledger = cast(Ledger, SimpleNamespace(export=self.export, gates=self, people=self))
+        ledger = cast(Ledger, SimpleNamespace(export=self.export, gates=self, people=self, read=self.read))
         return refresh(
             self, self, cast(Any, self), ledger, source="uptake", raw=Path("raw"), ledger_export=Path("export"),
             as_of=None, git_sha="abc", clock=FixedClock(NOW),
@@ -126,10 +137,40 @@ def test_a_good_build_is_published_and_its_gate_row_comes_last(world: World) -> 
     assert (result.gate, result.reasons) == ("passed", ())
     assert result.snapshot_id == world.current_id == "20260302T050000Z-00000001"
     assert world.happened == [
-        "export", "build", "history", "suites", "read people", "publish", "load people", "gate row",
+        "export", "build", "history", "suites", "read people", "publish", "load people", "gate row", "read citations",
+        "prune",
     ]  # fmt: skip
     assert world.may_mail
     assert world.people_loaded == 2
+
+
+def test_old_snapshots_go_last_and_are_counted(world: World) -> None:
+    assert world.refresh().count_removed == 2
+    assert world.happened[-3:] == ["gate row", "read citations", "prune"]
+
+
+def test_a_held_refresh_removes_nothing(world: World) -> None:
+    suite_says("failed")(world)
+    assert world.refresh().count_removed == 0
+    assert "prune" not in world.happened
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        ("prune", OSError("read-only")),
+        ("prune", SnapshotError("a manifest is damaged")),
+        ("read citations", LedgerError("locked")),
+    ],
+)
+def test_old_snapshots_that_cannot_go_take_back_nothing(
+    world: World, step: str, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.die_at, world.error = step, error
+    result = world.refresh()
+    assert (result.gate, result.count_removed) == ("passed", 0)
+    assert world.may_mail
+    assert f"no old snapshot was removed: {error}" in caplog.text
 
 
 def test_the_gate_row_tells_every_check_by_name(world: World) -> None:

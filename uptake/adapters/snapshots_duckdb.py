@@ -12,7 +12,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,11 +25,14 @@ import pyarrow as pa
 from uptake.adapters.goal_hashes import goal_hashes
 from uptake.adapters.mart_profile import profile
 from uptake.adapters.marts import MARTS, PARTITIONED
+from uptake.adapters.snapshot_files import begin_reading, finish_removal, remove, sync
+from uptake.domain.retention import Published, superfluous
 from uptake.errors import SnapshotError
 from uptake.ports import Build, Check, Snapshot
 
 MANIFEST = "manifest.json"
 _ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
+_NAMED = re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{8}\b")
 _SQL_TYPES = {
     pa.string(): "varchar",
     pa.int64(): "bigint",
@@ -52,6 +56,7 @@ class DuckSnapshots:
         self._objects = self._root / "objects"
         self._held = self._root / "held"
         self._pointer = self._root / "current"
+        self._reports = home / "reports"
         self._definitions = tuple(definitions)
 
     def publish(self, build: Build, checks: Sequence[Check], *, source: str, git_sha: str, now: datetime) -> Snapshot:
@@ -93,7 +98,7 @@ class DuckSnapshots:
             if held.is_dir() and not self._is_whole(snapshot_id):
                 shutil.rmtree(self._root / snapshot_id, ignore_errors=True)
                 held.rename(self._root / snapshot_id)
-                _sync(self._root)
+                sync(self._root)
             self.verify(snapshot_id)
             self._point_to(snapshot_id)
         return self.open(snapshot_id)
@@ -141,9 +146,40 @@ class DuckSnapshots:
         """Return the manifests of this source's snapshots, newest first. Raises SnapshotError."""
         if not self._root.is_dir():
             return []
-        folders = (folder for folder in self._root.iterdir() if _ID.match(folder.name))
-        manifests = [manifest for folder in folders if (manifest := _read_manifest(folder))["source"] == source]
+        manifests = [manifest for manifest in self._manifests() if manifest["source"] == source]
         return sorted(manifests, key=lambda manifest: (manifest["as_of"], manifest["created_at"]), reverse=True)
+
+    def prune(self, *, cited: Collection[str], now: datetime) -> list[str]:
+        """Remove the snapshots that `domain.retention` calls superfluous; return their ids, oldest first.
+
+        What `current` points to, `cited`, the pages in `HOME/reports/` and everything that is being read stay. Killed
+        anywhere, every snapshot is whole or gone. Raises SnapshotError when a manifest is damaged, OSError.
+        """
+        with self._alone():
+            current = self._pointer.read_text().strip() if self._pointer.is_file() else None
+            pages = (page.read_text(encoding="utf-8", errors="replace") for page in self._reports.glob("*.html"))
+            reported = {name for page in pages for name in _NAMED.findall(page)}
+            published = [
+                Published(
+                    snapshot_id=manifest["snapshot_id"],
+                    source=manifest["source"],
+                    as_of=datetime.fromisoformat(manifest["as_of"]),
+                    created_at=datetime.fromisoformat(manifest["created_at"]),
+                )
+                for manifest in self._manifests()
+            ]
+            gone = superfluous(published, current=current, cited={*cited, *reported}, now=now)
+            return remove(self._root, gone)
+
+    def _manifests(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the manifest of every snapshot. Raises SnapshotError."""
+        for folder in list(self._root.iterdir()):
+            if _ID.match(folder.name):
+                try:
+                    yield _read_manifest(folder)
+                except SnapshotError:
+                    if folder.exists():  # else it was removed just now: that is no damage
+                        raise
 
     # --- the steps of publishing ---------------------------------------------------------------------
 
@@ -154,6 +190,7 @@ class DuckSnapshots:
         with (self._root / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             shutil.rmtree(self._root / ".draft", ignore_errors=True)
+            finish_removal(self._root)
             yield
 
     @contextmanager
@@ -199,12 +236,12 @@ class DuckSnapshots:
         stored = self._objects / f"{digest}.parquet"
         if not (stored.is_file() and _sha256(stored) == digest):  # a damaged object never spreads
             path.chmod(0o444)
-            _sync(path)
+            sync(path)
             incoming = self._objects / f".{digest}"
             incoming.unlink(missing_ok=True)
             os.link(path, incoming)
             incoming.replace(stored)
-            _sync(self._objects)
+            sync(self._objects)
         else:
             path.unlink()
             os.link(stored, path)
@@ -215,11 +252,11 @@ class DuckSnapshots:
             self._share(draft / name, digest)
         _write_durably(draft / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True))
         for folder in [draft, *(path for path in draft.iterdir() if path.is_dir())]:
-            _sync(folder)
+            sync(folder)
         if final.exists():  # damaged since: `_is_whole` said so
             shutil.rmtree(final)
         draft.rename(final)
-        _sync(final.parent)
+        sync(final.parent)
 
     def _is_whole(self, snapshot_id: str) -> bool:
         """Say whether this snapshot was published before and still has its content."""
@@ -234,7 +271,7 @@ class DuckSnapshots:
         incoming = self._root / ".current"
         _write_durably(incoming, f"{snapshot_id}\n")
         incoming.replace(self._pointer)
-        _sync(self._root)
+        sync(self._root)
 
 
 def open_marts(snapshot: Snapshot, *, threads: int | None = None) -> duckdb.DuckDBPyConnection:
@@ -242,9 +279,14 @@ def open_marts(snapshot: Snapshot, *, threads: int | None = None) -> duckdb.Duck
 
     The connection reads nothing but this snapshot's folder, reaches no network, loads no extension and cannot be
     reconfigured. `register`, temporary tables and macros work; implicit scans of Python variables do not. Raises
-    SnapshotError when a file is missing or lacks a column.
+    SnapshotError when a file is missing or lacks a column. Until the connection is gone, nobody removes the snapshot.
     """
+    try:
+        reading = begin_reading(snapshot.directory)
+    except OSError as error:
+        raise SnapshotError(f"snapshot {snapshot.snapshot_id} cannot be read: {type(error).__name__}") from error
     connection = duckdb.connect(config={} if threads is None else {"threads": threads})
+    weakref.finalize(connection, os.close, reading)
     try:
         connection.execute("set timezone = 'UTC'")
         directory = snapshot.directory.resolve()
@@ -339,15 +381,6 @@ def _write_durably(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    """Make a file's content, or a folder's entries, survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _sql_columns(schema: pa.Schema) -> list[tuple[str, str]]:

@@ -6,15 +6,18 @@ kept in the same row, and stops them alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from uptake.errors import SnapshotError, TransformError
+from uptake.errors import LedgerError, SnapshotError, TransformError
 from uptake.operations.gate import SKEW, reason_of
 from uptake.ports import Build, Check, Clock, Ledger, Protects, Snapshots, Status, SuiteRunner, Transformer
+
+_log = logging.getLogger(__name__)
 
 QUARANTINE_LIMIT = 0.05  # of all lines: more is a broken file and not a broken line
 FEW_LINES = 20  # of so few unreadable lines nobody can tell
@@ -38,6 +41,7 @@ class RefreshResult:
     snapshot_id: str | None  # None while held: nothing was published
     gate: Status
     reasons: tuple[str, ...]  # a line for each check that held: its name, what was found and expected
+    count_removed: int = 0  # old snapshots that nothing cites (`domain.retention`)
     report_reasons: tuple[str, ...] = ()  # the same for checks that hold reports alone
     held_snapshot_id: str | None = None  # what was kept instead, for a person to look at and perhaps to let pass
     checks: tuple[Check, ...] = ()
@@ -73,8 +77,8 @@ def refresh(
 ) -> RefreshResult:
     """Build the marts, run every check, and publish a snapshot when nothing blocks.
 
-    The order makes a kill harmless: until the gate row is written, the last step, no mail leaves from the new
-    snapshot; and running again publishes the same content under the same name.
+    The order makes a kill harmless: until the gate row is written, no mail leaves from the new snapshot; and running
+    again publishes the same content under the same name. After that, old snapshots that nothing cites are removed.
 
     Raises:
         TransformError: dbt could not build the marts; a held gate row tells it, too.
@@ -116,6 +120,7 @@ def refresh(
         as_of=build.as_of,
         now=now,
     )
+    count_removed = _prune(snapshots, ledger, now) if snapshot_id else 0
     return RefreshResult(
         **{name: build.counts.get(name, 0) for name in COUNTS},
         unmapped_events=build.unmapped_events,
@@ -123,6 +128,7 @@ def refresh(
         held_snapshot_id=held_snapshot_id,
         gate=status,
         reasons=tuple(reasons),
+        count_removed=count_removed,
         report_reasons=tuple(_reasons(checks, "reports")),
         checks=tuple(checks),
     )
@@ -165,6 +171,16 @@ def _missing(checks: Sequence[Check], required: frozenset[str], suites: SuiteRun
     absent = sorted(required - {check.name for check in checks})
     told = "did not run; expected it in every refresh"
     return [replace(_check(name, "missing", told), protects=suites.protects(name)) for name in absent]
+
+
+def _prune(snapshots: Snapshots, ledger: Ledger, now: datetime) -> int:
+    """Remove old snapshots; trouble with that is logged, and takes back nothing of what was published."""
+    try:
+        cited = {str(row["snapshot_id"]) for row in ledger.read("cited_snapshots")}
+        return len(snapshots.prune(cited=cited, now=now))
+    except (SnapshotError, LedgerError, OSError) as error:
+        _log.warning("no old snapshot was removed: %s", error)
+        return 0
 
 
 def _reasons(checks: Sequence[Check], protects: Protects = "mail") -> list[str]:

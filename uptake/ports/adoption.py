@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -134,3 +134,8 @@ class Snapshots(Protocol):
 
     def history(self, source: str) -> list[Mapping[str, Any]]:
         """Return the manifests of this source's snapshots, newest first."""
+
+    def prune(self, *, cited: Collection[str], now: datetime) -> Sequence[str]:
+        """Remove snapshots by age (`domain.retention`) and return their ids; the current one, cited ones and those
+        that somebody reads stay. Raises SnapshotError, OSError.
+        """

@@ -225,3 +225,19 @@ from snapshot_gates
 where snapshot_id = :snapshot_id
 order by gate_id desc
 limit 1
+
+-- cited_snapshots --
+-- Those that a plan, a draw, an enrollment, a send, a task or an override stands on: they are kept for ever.
+select snapshot_id from plans
+union
+select snapshot_id from launches
+union
+select snapshot_id from assignments
+union
+select snapshot_id from enrollments
+union
+select snapshot_id from sends
+union
+select snapshot_id from tasks
+union
+select snapshot_id from snapshot_gates where overridden_by is not null and snapshot_id is not null
