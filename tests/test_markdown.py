@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from uptake.bootstrap import Status, TickReport
 from uptake.domain.arms import Arm
 from uptake.domain.eligibility import Reason
 from uptake.domain.lift import ArmLift, ArmMean, Lift, SampleRatio, Verdict
@@ -33,7 +32,9 @@ from uptake.markdown import (
 from uptake.operations.record_delivery import DeliveryResult
 from uptake.operations.refresh import RefreshResult
 from uptake.operations.send import SendResult
+from uptake.operations.status import Status
 from uptake.operations.tick import TickResult
+from uptake.operations.tick_report import TickReport
 from uptake.ports import Check
 
 #: Strict CommonMark plus what Prefect's page adds: tables and strike-through.

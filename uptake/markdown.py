@@ -13,11 +13,12 @@ from uptake.domain.playbooks import Approval
 from uptake.operations.gate import FRESH_FOR, override_of
 
 if TYPE_CHECKING:
-    from uptake.bootstrap import Status, TickReport
     from uptake.operations.explain import Explanation, PlaybookExplanation
     from uptake.operations.plan import PlanResult
     from uptake.operations.reconcile import ReconcileResult
     from uptake.operations.refresh import RefreshResult
+    from uptake.operations.status import Status
+    from uptake.operations.tick_report import TickReport
 
 _SHOWN = 15
 # Whatever Markdown, or the HTML within it, could take for markup anywhere in a line; and where a line begins.

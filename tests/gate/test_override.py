@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.gate.conftest import AS_OF, NOW, World
-from uptake.bootstrap import Status
 from uptake.errors import Refused, SnapshotError
 from uptake.markdown import plan_summary, refresh_summary, status_summary
 from uptake.operations.override import Overridden, override
+from uptake.operations.status import Status
 from uptake.ports import Build
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,63 @@
+"""How everything stands, and what somebody has to look at now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from uptake.ports import Ledger
+
+_ORDERS = 20  # the newest; a ledger keeps all of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How everything stands."""
+
+    gate: Mapping[str, Any] | None
+    playbooks: list[Mapping[str, Any]]  # enrollments by playbook and arm
+    sends: list[Mapping[str, Any]]
+    held: list[Mapping[str, Any]]  # sends whose fate nobody knows
+    approvals: list[Mapping[str, Any]]
+    controls: list[Mapping[str, Any]]
+    audiences: list[Mapping[str, Any]] = field(default_factory=list)  # of each playbook, and why it takes nobody in
+    alarms: list[str] = field(default_factory=list)  # what somebody has to look at now
+
+
+def status(ledger: Ledger, *, now: datetime, tick_interval: timedelta) -> Status:
+    """Return how everything stands at `now`.
+
+    Args:
+        ledger: Operational truth.
+        now: The moment of asking.
+        tick_interval: How often ticks should come; what waits for twice as long is an alarm.
+    """
+    return Status(
+        gate=ledger.gates.latest(),
+        playbooks=ledger.read("enrollments_by_playbook"),
+        sends=ledger.read("sends_by_playbook"),
+        held=ledger.read("stuck_sends"),
+        approvals=ledger.read("approvals"),
+        controls=ledger.read("controls")[:_ORDERS],
+        audiences=ledger.read("audiences"),
+        alarms=alarms(ledger, now=now, tick_interval=tick_interval),
+    )
+
+
+def alarms(ledger: Ledger, *, now: datetime, tick_interval: timedelta) -> list[str]:
+    """Return what somebody has to look at now, one sentence each."""
+    found = []
+    if (locked := ledger.releases.controls().sending_locked) is not None:
+        found.append(f"sending is locked: {locked}")
+    unfolded = ledger.read("unfolded_batches")[0]
+    if unfolded["count_batches"] and now - unfolded["received_at"] > 2 * tick_interval:
+        found.append(
+            f"{unfolded['count_batches']} webhook bodies are not folded, the first is batch "
+            f"{unfolded['first_batch_id']} of {unfolded['received_at']:%Y-%m-%d %H:%M} UTC: what they tell is "
+            "unknown to every decision"
+        )
+    if held := sum(row["status"] == "held" for row in ledger.read("stuck_sends")):
+        found.append(f"{held} messages are held: `uptake held` lists them, `uptake release` sends them again")
+    return found
