@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from uptake.adapters import history_checks
 from uptake.adapters.check_results import Status, checked, told
+from uptake.adapters.freshness import age_at, event_age, known_quiet, newest_event
 from uptake.adapters.marts import MARTS
 from uptake.ports import Build, Check
 
@@ -104,23 +105,22 @@ def _columns(warehouse: duckdb.DuckDBPyConnection, mart: str, schema: pa.Schema)
 
 def _freshness(warehouse: duckdb.DuckDBPyConnection, as_of: datetime) -> tuple[Status, str]:
     """Compare the newest event with as_of, by when it happened; and see that the marts know of that time, too."""
-    (newest,) = warehouse.execute(
-        "select max(occurred_at) from staging.stg_usage_events where occurred_at <= ?", [as_of.replace(tzinfo=None)]
-    ).fetchone() or (None,)
+    newest = newest_event(warehouse, as_of)
     (last,) = warehouse.execute(f"select max(date_day) from marts.{USAGE}").fetchone() or (None,)  # noqa: S608
     moment = f"as_of {as_of:%Y-%m-%d %H:%M}"
     if newest is None or last is None:
         return "failed", f"no usage at all; expected some up to {moment}"
-    lag = as_of - newest.replace(tzinfo=UTC)
-    hours = MAX_LAG / timedelta(hours=1)
-    seen = f"the newest event happened at {newest:%Y-%m-%d %H:%M}, {lag / timedelta(hours=1):.1f} h before {moment}"
-    if lag > MAX_LAG:
-        return "failed", f"{seen}; expected at most {hours:g} h"
+    expected = f"expected at most {MAX_LAG / timedelta(hours=1):g} h"
+    age = event_age(warehouse, newest, as_of, MAX_LAG)
+    seen = f"at {moment} the newest event, of {newest:%Y-%m-%d %H:%M}, is {age.told}"
+    if age.counted > MAX_LAG:
+        return "failed", f"{seen}; {expected}"
     told_of = f"last usage on {last:%Y-%m-%d}, {moment}"
     if last > as_of.date():
         return "failed", f"{told_of}; expected none after as_of"
-    if last < (as_of - MAX_LAG).date():
-        return "failed", f"{told_of}; expected at most {hours:g} h between them"
+    over = datetime.combine(last + timedelta(days=1), time(), tzinfo=UTC)
+    if as_of - over >= MAX_LAG and age_at(as_of, over, known_quiet(warehouse, newest)).counted >= MAX_LAG:
+        return "failed", f"{told_of}; {expected} between them"
     return "passed", seen
 
 
