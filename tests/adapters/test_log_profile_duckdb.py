@@ -163,6 +163,15 @@ def test_a_broken_file_leaves_the_others_readable(tmp_path: Path):
     assert str(tmp_path) not in oddities(log)["unreadable file"].text
 
 
+def test_a_line_too_long_to_be_read_is_named_and_the_other_files_are_read(tmp_path: Path):
+    write(tmp_path, "1.ndjson", event(1))
+    path = write(tmp_path, "2.ndjson", event(2), event(3), event(4, note="x" * (41 << 20)), event(5))
+    log = profile(tmp_path)
+    assert (log.tables[0].files, log.tables[0].rows) == (1, 1)
+    told = oddities(log)["unreadable file"].text
+    assert told.endswith(f"{path.parent.name}/2.ndjson:3: a line of 41 MB; expected one event a line, at most 32 MB")
+
+
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path):
     (tmp_path / "x.csv").write_bytes(b"\xef\xbb\xbfuser,event\nu1,viewed\n")
     log = profile(tmp_path)

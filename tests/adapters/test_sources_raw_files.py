@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uptake.adapters.dbt_sources import RawFiles, record_problem
-from uptake.adapters.raw_files import MARK, PROBLEMS, Csv, Reader
+from uptake.adapters.raw_files import MARK, PROBLEMS, Csv, Reader, as_ndjson
 
 
 def records(path: Path, content: bytes, reader: Reader | None = None) -> list[tuple[int, Any]]:
@@ -111,6 +111,17 @@ def test_a_file_that_is_cut_off_is_named(tmp_path, name):
 
 
 # --- in a session ------------------------------------------------------------------------------------------------
+
+
+def test_a_record_that_duckdb_could_not_read_is_named_and_a_long_one_is_kept(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.ndjson", b'{"a": 1}\n{"a": "' + b"x" * (17 << 20) + b'"}\n')
+        archive.writestr("b.ndjson", b'{"a": 3}\n')
+    (copy,) = as_ndjson([str(tmp_path / "a.zip")], Reader(), tmp_path / "copies")
+    assert duckdb.execute("select count(*), count(json) from read_ndjson_objects(?)", [copy]).fetchall() == [(3, 3)]
+    (tmp_path / "a.ndjson").write_bytes(b'[{"a": 1}, {"a": "' + b"x" * (33 << 20) + b'"}]')
+    with pytest.raises(ValueError, match=r"a\.ndjson:2: a record of 33 MB; expected at most 32 MB"):
+        as_ndjson([str(tmp_path / "a.ndjson")], Reader(), tmp_path / "copies")
 
 
 def test_copies_lie_below_the_home_while_the_session_lives_and_go_with_it(tmp_path):

@@ -13,6 +13,7 @@ import duckdb
 from uptake.adapters.log_profile_fields import LOOKED_AT, define_macros, json_fields, profile_fields
 from uptake.adapters.log_profile_files import FileGroup, file_groups
 from uptake.adapters.log_profile_oddities import find_oddities
+from uptake.adapters.long_lines import long_line
 from uptake.domain.raw_log import (
     EventVolume,
     Lookup,
@@ -127,7 +128,7 @@ class _Reading:
             try:
                 self._counts(replace(group, paths=(path,)))
             except duckdb.Error as error:
-                reason = str(error).splitlines()[0].replace(path, self._within(path))
+                reason = long_line(str(error)) or str(error).splitlines()[0].replace(path, self._within(path))
                 self._odd(
                     "unreadable file", f"the file cannot be read, and was left out: {reason}", 1, self._within(path)
                 )
@@ -207,7 +208,7 @@ class _Reading:
                 f"event_name, problem from ({staged.sql})"
             )
         except duckdb.Error as error:
-            raise TransformError(f"{staged.name}: {str(error).splitlines()[0]}") from error
+            raise TransformError(f"{staged.name}: {long_line(str(error)) or str(error).splitlines()[0]}") from error
         return self._summary(by=staged.name, table=None, roles={}, lookup=None)
 
     def guessed(self, tables: Sequence[RawTable]) -> Mapped | None:

@@ -40,6 +40,7 @@ _FORMATS: dict[str, Format] = {
     ".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".parquet": "parquet",
 }  # fmt: skip
 _LONGEST_FIELD = 16 * 1024 * 1024  # as long as DuckDB lets an object be
+_LONGEST_LINE = 2 * _LONGEST_FIELD  # what fits its buffer: see `long_lines`
 
 CsvRows = Any  # what csv.reader returns has no name of its own
 Record = tuple[int, bytes]  # the line it begins at, counted from 1; its JSON
@@ -146,7 +147,11 @@ def as_ndjson(paths: list[str], reader: Reader, folder: Path) -> list[str]:
         copy = copy.with_name(f"{copy.name}.ndjson")
         copy.parent.mkdir(parents=True, exist_ok=True)
         with copy.open("wb") as out:
-            out.writelines(line + b"\n" for _, line in reader.records(Path(path)))
+            for number, line in reader.records(Path(path)):
+                if len(line) >= _LONGEST_LINE:
+                    size = f"{len(line) >> 20} MB; expected at most {_LONGEST_LINE >> 20} MB"
+                    raise ValueError(f"{Path(path).name}:{number}: a record of {size}")
+                out.write(line + b"\n")
         found.append(str(copy))
     return found
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from uptake.adapters.freshness import declared_limits, mapped_limits, source_freshness
 from uptake.adapters.key_ring import open_key_ring
+from uptake.adapters.long_lines import long_line
 from uptake.adapters.playbook_yaml import meant
 from uptake.adapters.source_mapping import MappingFile, read_mapping
 from uptake.errors import TransformError
@@ -217,7 +218,8 @@ def _refuse_broken_models(results: Mapping[str, Any]) -> None:
     if broken:
         first = broken[0].node
         others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-        message = _one_line(broken[0].message or "no reason given")
+        said = broken[0].message or "no reason given"
+        message = long_line(said) or _one_line(said)
         raise TransformError(f"{first.resource_type} {first.name}, {first.original_file_path}{others}: {message}")
 
 
