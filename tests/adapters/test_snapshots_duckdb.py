@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from uptake.adapters import snapshots_duckdb
+from uptake.adapters import mart_files, snapshots_duckdb
 from uptake.adapters.marts import MARTS
 from uptake.adapters.snapshots_duckdb import DuckSnapshots, open_marts
 from uptake.errors import SnapshotError
@@ -134,6 +134,46 @@ def test_months_that_did_not_change_are_stored_once(store: DuckSnapshots, build:
     assert len(objects) == len(set(first.manifest["files"].values()) | set(second.manifest["files"].values()))
 
 
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the files that are written from rows from now on."""
+    names: list[str] = []
+    copy = mart_files._copy
+    monkeypatch.setattr(mart_files, "_copy", lambda *args: names.append(args[2].name) or copy(*args))
+    return names
+
+
+@pytest.mark.parametrize("change", [{"count_events": 7}, {"feature_key": "exports"}, {"sum_quantity": 0.5}, {}])
+def test_a_month_is_written_again_when_any_of_its_rows_is_another_one(
+    store: DuckSnapshots, build: Build, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    publish(store, build)
+    names = copied(monkeypatch)
+    march = [MARCH[0] | change, *MARCH[1:]]
+    second = publish(store, rebuild(build, {"fct_account_feature_daily": march}), as_of=AS_OF + timedelta(days=1))
+    assert [name for name in names if "month" in name] == (["month=2026-02.parquet"] if change else [])
+    wholly = DuckSnapshots(store._root.parent.parent / "another")
+    assert publish(wholly, build, as_of=second.as_of).manifest["files"] == second.manifest["files"]
+
+
+def test_of_a_month_whose_rows_change_places_every_value_counts(store: DuckSnapshots, build: Build) -> None:
+    first = publish(store, build)
+    counts = {0: 1, 2: 0}  # two accounts of February have swapped theirs
+    swapped = [row | {"count_events": counts.get(place, row["count_events"])} for place, row in enumerate(MARCH)]
+    second = publish(store, rebuild(build, {"fct_account_feature_daily": swapped}), as_of=AS_OF + timedelta(days=1))
+    name = "fct_account_feature_daily/month=2026-02.parquet"
+    assert first.manifest["files"][name] != second.manifest["files"][name]
+
+
+def test_a_damaged_month_of_the_last_snapshot_is_written_again(store: DuckSnapshots, build: Build) -> None:
+    first = publish(store, build)
+    name = "fct_account_feature_daily/month=2026-02.parquet"
+    damaged = store._objects / f"{first.manifest['files'][name]}.parquet"
+    damaged.chmod(0o644)
+    damaged.write_bytes(b"PAR1")
+    second = publish(store, build, as_of=AS_OF + timedelta(days=1))
+    assert store.verify(second.snapshot_id).manifest["files"] == first.manifest["files"]
+
+
 def test_an_earlier_snapshot_stays_as_it_was(store: DuckSnapshots, build: Build) -> None:
     first = publish(store, build)
     publish(store, rebuild(build, {"dim_accounts": []}), as_of=AS_OF + timedelta(days=1))
@@ -171,7 +211,7 @@ class Killed(BaseException):
 
 STEPS: list[tuple[object, str]] = [
     (os, "link"), (os, "fsync"), (Path, "rename"), (Path, "replace"), (Path, "mkdir"), (Path, "chmod"),
-    (snapshots_duckdb, "_copy"), (snapshots_duckdb, "_sha256"), (snapshots_duckdb, "_write_durably"),
+    (mart_files, "_copy"), (snapshots_duckdb, "_sha256"), (snapshots_duckdb, "_write_durably"),
 ]  # fmt: skip
 
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from uptake.adapters.goal_hashes import goal_hashes
+from uptake.adapters.mart_files import Find, sql_columns, sql_text, write_mart
 from uptake.adapters.mart_profile import profile
-from uptake.adapters.marts import MARTS, PARTITIONED
+from uptake.adapters.marts import MARTS
 from uptake.adapters.snapshot_files import begin_reading, finish_removal, remove, sync
 from uptake.domain.retention import Published, superfluous
 from uptake.errors import SnapshotError
@@ -33,15 +33,6 @@ from uptake.ports import Build, Check, Snapshot
 MANIFEST = "manifest.json"
 _ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
 _NAMED = re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{8}\b")
-_SQL_TYPES = {
-    pa.string(): "varchar",
-    pa.int64(): "bigint",
-    pa.float64(): "double",
-    pa.bool_(): "boolean",
-    pa.timestamp("us"): "timestamp",
-    pa.date32(): "date",
-}
-_MONTH = "date_day"  # the column that partitioned marts are split by
 
 
 class DuckSnapshots:
@@ -224,12 +215,34 @@ class DuckSnapshots:
         """Write every mart as Parquet; return what the manifest tells of them."""
         try:
             with duckdb.connect(str(build.warehouse), read_only=True) as warehouse:
-                row_counts = {mart: _write_mart(warehouse, mart, schema, draft) for mart, schema in MARTS.items()}
+                find = self._published()
+                written = {mart: write_mart(warehouse, mart, schema, draft, find) for mart, schema in MARTS.items()}
                 goals = goal_hashes(warehouse, self._definitions, source)
-                return {"row_counts": row_counts, "profile": profile(warehouse), **goals}
+                return {
+                    "row_counts": {mart: one.rows for mart, one in written.items()},
+                    "prints": {name: found for one in written.values() for name, found in one.prints.items()},
+                    "profile": profile(warehouse),
+                    **goals,
+                }
         except duckdb.Error as error:
             line = str(error).splitlines()[0]
             raise SnapshotError(f"{build.warehouse.name}: the marts cannot be published: {line}") from error
+
+    def _published(self) -> Find:
+        """Return how to look up what the current snapshot holds already; only what is whole is ever found."""
+        try:
+            current = self.current()
+        except SnapshotError:  # the next one is written from the marts alone
+            current = None
+        manifest: Mapping[str, Any] = {} if current is None else current.manifest
+        prints, files = manifest.get("prints", {}), manifest.get("files", {})
+
+        def find(name: str, fingerprint: str) -> Path | None:
+            stored = self._objects / f"{files.get(name)}.parquet"
+            is_same = prints.get(name) == fingerprint and stored.is_file() and _sha256(stored) == files[name]
+            return stored if is_same else None
+
+        return find
 
     def _share(self, path: Path, digest: str) -> None:
         """Replace a draft's file by the stored one of the same content, or store it."""
@@ -291,47 +304,18 @@ def open_marts(snapshot: Snapshot, *, threads: int | None = None) -> duckdb.Duck
         connection.execute("set timezone = 'UTC'")
         directory = snapshot.directory.resolve()
         for mart, schema in MARTS.items():
-            files = _text(str(directory / Path(snapshot.files(mart)).relative_to(snapshot.directory)))
-            columns = ", ".join(name for name, _ in _sql_columns(schema))
+            files = sql_text(str(directory / Path(snapshot.files(mart)).relative_to(snapshot.directory)))
+            columns = ", ".join(name for name, _ in sql_columns(schema))
             connection.execute(
                 f"create view {mart} as select {columns} from read_parquet({files}, hive_partitioning = false)"  # noqa: S608
             )
-        connection.execute(f"set allowed_directories = [{_text(f'{directory}/')}]")
+        connection.execute(f"set allowed_directories = [{sql_text(f'{directory}/')}]")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
     except duckdb.Error as error:
         connection.close()
         raise SnapshotError(f"snapshot {snapshot.snapshot_id}: {str(error).splitlines()[0]}") from error
     return connection
-
-
-def _write_mart(warehouse: duckdb.DuckDBPyConnection, mart: str, schema: pa.Schema, draft: Path) -> int:
-    """Write one mart, each column named, cast and sorted, so that equal rows give equal bytes; return its rows."""
-    columns = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in _sql_columns(schema))
-    rows = f"select {columns} from marts.{mart}"  # noqa: S608
-    if mart not in PARTITIONED:
-        return _copy(warehouse, f"{rows} order by all", draft / f"{mart}.parquet")
-    folder = draft / mart
-    folder.mkdir()
-    found = warehouse.execute(f"select distinct date_trunc('month', {_MONTH}) from marts.{mart} order by 1").fetchall()  # noqa: S608
-    if any(month is None for (month,) in found):
-        raise SnapshotError(f"{mart}: {_MONTH} is NULL in some row, expected a day in each")
-    if not found:  # an empty mart is still a mart: readers glob its folder
-        return _copy(warehouse, rows, folder / "empty.parquet")
-    return sum(
-        _copy(
-            warehouse,
-            f"{rows} where date_trunc('month', {_MONTH}) = date '{month:%Y-%m-%d}' order by all",
-            folder / f"month={month:%Y-%m}.parquet",
-        )
-        for (month,) in found
-    )
-
-
-def _copy(warehouse: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
-    row = warehouse.execute(f"copy ({query}) to {_text(str(path))} (format parquet, compression zstd)").fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def _read_manifest(directory: Path) -> Mapping[str, Any]:
@@ -381,13 +365,3 @@ def _write_durably(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sql_columns(schema: pa.Schema) -> list[tuple[str, str]]:
-    """Return each column's quoted name and SQL type."""
-    return [(f'"{field.name}"', _SQL_TYPES[field.type]) for field in schema]
-
-
-def _text(value: str) -> str:
-    """Return an SQL string literal."""
-    return "'" + value.replace("'", "''") + "'"
