@@ -154,7 +154,7 @@ class Wiring:
         """The playbooks folder."""
         from uptake.adapters.playbook_files import PlaybookFiles
 
-        return PlaybookFiles(self.settings.playbooks_dir, catalogue=self.feature_catalogue)
+        return PlaybookFiles(self.settings.playbooks_dir, catalogue=self.feature_catalogue, mapping=self.mapping)
 
     @cached_property
     def journeys(self) -> DuckJourneys:

@@ -293,6 +293,47 @@ def test_a_guide_nobody_may_be_sent_to_is_named_in_the_catalogue(folder: Folder)
     )
 
 
+MAPPING = """\
+name: shop
+events: {files: "*.csv", account_id: a, event_name: e, occurred_at: t}
+features:
+  carts: {events: cart.*, minutes_saved_per_use: 2, guide_url: "https://learn.example.com/carts"}
+  payment: pay
+"""
+
+
+def mapped(folder: Folder, mapping: str = MAPPING) -> PlaybookFiles:
+    path = folder.path.parent / "shop.yml"
+    path.write_text(mapping, encoding="utf-8")
+    return PlaybookFiles(folder.path, catalogue=folder.catalogue, mapping=path)
+
+
+def test_a_feature_that_only_the_mapping_names_can_be_taught(folder: Folder) -> None:
+    folder.change(P, "teaches: dashboards", "teaches: carts")
+    folder.change(P, "goal: {within: 28d}", "goal: {within: 28d}\n# the first page of the shop")
+    assert mapped(folder).problems("x") == []
+    assert mapped(folder).release("x").playbook.teaches == "carts"
+    (problem,) = folder.files.problems("x")
+    assert problem.startswith("playbooks/x/playbook.yml:1: teaches: unknown feature `carts`")
+
+
+def test_a_slip_in_a_feature_of_the_mapping_is_told_with_file_and_line(folder: Folder) -> None:
+    folder.change(P, "teaches: dashboards", "teaches: cart")
+    (problem,) = mapped(folder).problems("x")
+    assert problem == "playbooks/x/playbook.yml:1: teaches: unknown feature `cart`; did you mean `carts`?"
+    folder.change(P, "teaches: cart", "teaches: carts")
+    (problem,) = mapped(folder, MAPPING.replace("learn.example.com", "elsewhere.example")).problems("x")
+    assert "shop.yml:4: guide_url 'https://elsewhere.example/carts': a link" in problem
+    (problem,) = mapped(folder, MAPPING.replace("payment: pay", "payment: {events: pay, nam: x}")).problems("x")
+    assert problem.endswith("shop.yml:5: features.payment.nam: unknown key; did you mean `name`?")
+
+
+def test_what_the_mapping_leaves_open_needs_a_default(folder: Folder) -> None:
+    folder.change(P, "teaches: dashboards", "teaches: payment")
+    (problem,) = mapped(folder).problems("x")
+    assert problem.startswith("playbooks/x/why.md:7: `feature.guide_url` may be empty")
+
+
 def test_what_every_taught_feature_has_needs_no_default(folder: Folder) -> None:
     folder.change(T, "Hello", "{{ feature.minutes_saved_per_use }}")
     assert folder.files.problems("x") == []

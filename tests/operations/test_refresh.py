@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from uptake.errors import LedgerError, SnapshotError, TransformError
+from uptake.markdown import refresh_summary
 from uptake.operations.refresh import RefreshResult, refresh
 from uptake.ports import Build, Check, Ledger, Snapshot
 from uptake.testing import FixedClock
@@ -67,6 +68,9 @@ class World:
         self.step("read citations")
         return [{"snapshot_id": snapshot_id} for snapshot_id in self.cited]
 
+    def let_pass(self) -> Mapping[str, frozenset[str]]:
+        return {"s1": frozenset({"gate:rows:m"})}
+
     def load(self, people: pa.Table, *, now: datetime) -> int:
         self.step("load people")
         self.people_loaded += people.num_rows
@@ -87,13 +91,14 @@ class World:
 
     def run(self, build: Build, *, history: Sequence[Mapping[str, Any]], now: Any) -> tuple[Check, ...]:
         assert now == NOW
+        assert history == [{"snapshot_id": "s2", "let_pass": ()}, {"snapshot_id": "s1", "let_pass": {"gate:rows:m"}}]
         self.step("suites")
         return tuple(self.suite_checks)
 
     # the snapshots
     def history(self, source: str) -> list[Mapping[str, Any]]:
         self.step("history")
-        return []
+        return [{"snapshot_id": "s2"}, {"snapshot_id": "s1"}]
 
     def publish(self, build: Build, checks: Sequence[Check], *, source: str, git_sha: str, now: datetime) -> Snapshot:
         self.step("publish")
@@ -145,7 +150,9 @@ def test_a_good_build_is_published_and_its_gate_row_comes_last(world: World) -> 
 
 
 def test_old_snapshots_go_last_and_are_counted(world: World) -> None:
-    assert world.refresh().count_removed == 2
+    result = world.refresh()
+    assert result.count_removed == 2
+    assert "Old snapshots that nothing cites, removed: 2." in refresh_summary(result)
     assert world.happened[-3:] == ["gate row", "read citations", "prune"]
 
 

@@ -38,13 +38,18 @@ class DbtStagedEvents:
 
     def name_of(self, source: str) -> str | None:
         """Return what the catalogue calls a source, or a mapping file; None when it is neither."""
-        if source.endswith(SUFFIXES):
-            return read_mapping(Path(source)).name
+        path = self.mapping_of(source)
+        if path is not None:
+            return read_mapping(path).name
         return source if source in self.sources else None
+
+    def mapping_of(self, source: str) -> Path | None:
+        """Return the mapping file that a source is; None when it is none, or a folder of models."""
+        return Path(source) if source.endswith(SUFFIXES) else self._mappings.get(source)
 
     def __call__(self, source: str, raw: Path) -> StagedEvents:
         """Return the staged events of a source, or of a mapping file, over a raw folder. Raises TransformError."""
-        path = Path(source) if source.endswith(SUFFIXES) else self._mappings.get(source)
+        path = self.mapping_of(source)
         if path is not None:
             mapping = read_mapping(path)
             mapping.resolved(raw.resolve())  # what is wrong with it is said in one line, before dbt says it in many

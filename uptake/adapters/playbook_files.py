@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +11,12 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
+from uptake.adapters.catalogue_file import FeatureRow, feature_rows, mapped_feature_rows
 from uptake.adapters.conditions_duckdb import Place, condition_names
 from uptake.adapters.mail_values import ValueMissing, link
 from uptake.adapters.playbook_texts import ALWAYS_KNOWN, Text, check_fields, check_links, read_text
 from uptake.adapters.playbook_yaml import Document, Location, Problem, Source, Unreadable, meant, read_source
+from uptake.adapters.source_mapping import BadMapping
 from uptake.adapters.templates import check_words, compile_release
 from uptake.domain.conditions import Comparison, ConditionError, Literal, Membership, Name, Node, parse
 from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText, Workspace
@@ -32,21 +32,13 @@ _STATES = frozenset({"never", "tried", "adopted", "lapsed"})
 _TICK_HOURS = 1  # how often the engine looks; a shorter window could be missed
 
 
-@dataclass(frozen=True)
-class _Feature:
-    """What the catalogue says of one feature, in one source."""
-
-    line: int
-    values: dict[str, str]
-
-
 class PlaybookFiles:
     """Reads and checks playbooks; implements `ports.Playbooks`. Nothing is kept: every call reads the files."""
 
-    def __init__(self, directory: Path, *, catalogue: Path) -> None:
-        """Name the folder of the playbooks and the CSV file of the feature catalogue."""
+    def __init__(self, directory: Path, *, catalogue: Path, mapping: Path | None = None) -> None:
+        """Name the folder of the playbooks, the CSV file of the feature catalogue and a mapping that adds to it."""
         self._directory = directory
-        self._catalogue_path = catalogue
+        self._catalogue = (catalogue, mapping)
 
     def names(self) -> list[str]:
         """Return every playbook's name, sorted. Raises PlaybookError."""
@@ -58,17 +50,17 @@ class PlaybookFiles:
 
     def release(self, name: str) -> Release:
         """Read and check one playbook with its texts, layout and workspace. Raises PlaybookError."""
-        reader = _Reader(self._directory, self._catalogue_path, self._known(name))
+        reader = _Reader(self._directory, self._catalogue, self._known(name))
         return _whole(reader.release(), reader.problems)
 
     def workspace(self) -> Workspace:
         """Read and check `_workspace.yml`. Raises PlaybookError."""
-        reader = _Reader(self._directory, self._catalogue_path, "")
+        reader = _Reader(self._directory, self._catalogue, "")
         return _whole(reader.workspace, reader.problems)
 
     def problems(self, name: str) -> list[str]:
         """Return everything wrong with one playbook and what it rests on, each with file and line."""
-        reader = _Reader(self._directory, self._catalogue_path, self._known(name))
+        reader = _Reader(self._directory, self._catalogue, self._known(name))
         reader.release()
         return [str(problem) for problem in _in_order(reader.problems)]
 
@@ -85,10 +77,10 @@ class PlaybookFiles:
 class _Reader:
     """One reading of one playbook: collects problems instead of stopping at the first."""
 
-    def __init__(self, directory: Path, catalogue: Path, name: str) -> None:
+    def __init__(self, directory: Path, catalogue: tuple[Path, Path | None], name: str) -> None:
         self.problems: list[Problem] = []
         self._directory = directory
-        self._catalogue_path = catalogue
+        self._catalogue, self._mapping = catalogue
         self._name = name
 
     def release(self) -> Release | None:
@@ -193,31 +185,22 @@ class _Reader:
     # --- features -----------------------------------------------------------------------------------
 
     @cached_property
-    def _catalogue(self) -> Source | None:
-        path = self._catalogue_path
+    def _features(self) -> list[FeatureRow] | None:
+        """Every row of the catalogue, of whatever source, and of the mapping; None when one cannot be read."""
         try:
-            return read_source(path, "/".join((*path.parts[-3:-1], path.name)))
-        except Unreadable as error:
+            rows = feature_rows(self._catalogue)
+            return rows if self._mapping is None else [*rows, *mapped_feature_rows(self._mapping)]
+        except (Unreadable, BadMapping) as error:
             self.problems += error.problems
             return None
 
-    @cached_property
-    def _features(self) -> list[_Feature]:
-        """Every row of the catalogue, of whatever source."""
-        rows = csv.DictReader((self._catalogue.text if self._catalogue else "").splitlines())
-        return [_Feature(rows.line_num, row) for row in rows]
-
-    def _taught(self, playbook: Playbook) -> list[_Feature]:
-        return [
-            feature
-            for feature in self._features
-            if playbook.teaches == NEXT_BEST or feature.values.get("feature_key") == playbook.teaches
-        ]
+    def _taught(self, playbook: Playbook) -> list[FeatureRow]:
+        return [one for one in self._features or () if playbook.teaches in (NEXT_BEST, one.key)]
 
     def _check_feature(self, document: Document, playbook: Playbook) -> Iterator[Problem]:
-        if self._catalogue is None:
+        if self._features is None:
             return
-        keys = {feature.values.get("feature_key") or "" for feature in self._features}
+        keys = {feature.key for feature in self._features}
         if playbook.teaches is not None and playbook.teaches not in keys | {NEXT_BEST}:
             yield document.problem(_unknown_feature(playbook.teaches, keys | {NEXT_BEST}), "teaches")
         for key, stage in playbook.stages.items():
@@ -239,12 +222,12 @@ class _Reader:
         for feature in self._taught(playbook):
             url = feature.values.get("guide_url")
             try:
-                if url and self._catalogue:
+                if url:
                     link(url, workspace.allowed_links)
             except ValueMissing as error:
                 hosts = ", ".join(workspace.allowed_links) or "none yet"
                 message = f"guide_url {url!r}: {error}; {WORKSPACE_FILE} allows {hosts}"
-                yield Problem(self._catalogue.file if self._catalogue else "", feature.line, message)
+                yield Problem(feature.file, feature.line, message)
 
     # --- texts --------------------------------------------------------------------------------------
 

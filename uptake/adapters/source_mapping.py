@@ -13,7 +13,7 @@ import codecs
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +37,25 @@ INTO = "->"  # leads into an object: `properties->plan`
 _SAMPLE_FILES, _SAMPLE_LINES = 20, 500  # what is looked at to find a column
 
 
+class BadMapping(TransformError):
+    """Something is wrong in a mapping, or missing where it points to; carries what, with file and line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
 class MappingFile:
     """A mapping that was read, and what it is called in messages."""
 
     def __init__(self, path: Path) -> None:
-        """Read and check it. Raises TransformError with file and line."""
+        """Read and check it. Raises BadMapping."""
         self.path = path.resolve()
         try:
             self._document = Document(read_source(path, str(path)))
             self.mapping = self._document.parse(SourceMapping)
         except Unreadable as error:
-            raise TransformError(str(error)) from None
+            raise BadMapping(error.problems) from None
         _refuse([self._document.problem(*found) for found in _odd_values(self.mapping)])
 
     @property
@@ -62,7 +70,7 @@ class MappingFile:
         return [(self._document.line("features", key), feature.row(key, place)) for place, (key, feature) in named]
 
     def resolved(self, raw: Path) -> dict[str, Any]:
-        """Return what the macros need, as JSON takes it. Raises TransformError when files or columns are missing."""
+        """Return what the macros need, as JSON takes it. Raises BadMapping when files or columns are missing."""
         problems = [*self._missing(raw)]
         _refuse(problems)
         mapping = self.mapping
@@ -124,13 +132,13 @@ class MappingFile:
 
 
 def read_mapping(path: Path) -> MappingFile:
-    """Read a mapping file. Raises TransformError with file and line."""
+    """Read a mapping file. Raises BadMapping."""
     return MappingFile(path)
 
 
 def _refuse(problems: list[Problem]) -> None:
     if problems:
-        raise TransformError("; ".join(map(str, problems)))
+        raise BadMapping(problems)
 
 
 def _odd_values(mapping: SourceMapping) -> Iterator[tuple[Any, ...]]:
