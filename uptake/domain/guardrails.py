@@ -1,6 +1,15 @@
-"""What stops a playbook from taking people in, whoever approved it: an audience that is not what it was."""
+"""What stops a playbook whoever approved it: an audience that is not what it was, or mail that does harm."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from uptake.domain.playbooks import RateLimit
+
+Harm = Literal["complaints", "bounces", "unsubscribes", "refusals"]
+HARMS: tuple[Harm, ...] = ("complaints", "bounces", "unsubscribes", "refusals")
 
 FEW = 10  # accounts: a small audience changes by as many on any day
 
@@ -18,3 +27,51 @@ def audience_held(before: int | None, now: int, *, limit: float) -> str | None:
         f"its audience {direction} from {before} to {now} accounts, expected a change of at most {limit:.0%};"
         " look at why, then plan and approve it again"
     )
+
+
+FEW_HARMS = 3  # two may be chance, of however few mails
+MANY_MAILS = 100  # to one mailbox domain: with fewer it is a customer's mail server, not a provider that judges senders
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailCounts:
+    """What became of the mails of one playbook to one mailbox domain; `harms` counts mails, each once per harm."""
+
+    mailbox_domain: str  # "" where the address is no longer known
+    mails: int
+    harms: Mapping[Harm, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarmFound:
+    """One rate above its limit, in words."""
+
+    is_stop: bool
+    told: str
+
+
+def harm_found(counts: Iterable[MailCounts], limits: Mapping[Harm, RateLimit]) -> list[HarmFound]:
+    """Return every rate that is above its limit, over all mailbox domains and in each large one; the worst first.
+
+    A rate counts from `FEW_HARMS` mails on, that of one mailbox domain from `MANY_MAILS` sent there.
+    """
+    counts = list(counts)
+    whole = MailCounts(
+        mailbox_domain="",
+        mails=sum(one.mails for one in counts),
+        harms={harm: sum(one.harms.get(harm, 0) for one in counts) for harm in HARMS},
+    )
+    large = (one for one in counts if one.mailbox_domain and one.mails >= MANY_MAILS)
+    found = [
+        HarmFound(is_stop=rate > limit.stop, told=_told(harm, one, limit.stop if rate > limit.stop else limit.warn))
+        for one in (whole, *sorted(large, key=lambda one: (-one.mails, one.mailbox_domain)))
+        for harm, limit in limits.items()
+        if one.harms.get(harm, 0) >= FEW_HARMS and (rate := one.harms[harm] / one.mails) > limit.warn
+    ]
+    return sorted(found, key=lambda one: not one.is_stop)
+
+
+def _told(harm: Harm, counts: MailCounts, limit: float) -> str:
+    at = f" at {counts.mailbox_domain}" if counts.mailbox_domain else ""
+    count = counts.harms[harm]
+    return f"{count} {harm}{at} of {counts.mails} mails ({count / counts.mails:.2%}), expected at most {limit:.2%}"

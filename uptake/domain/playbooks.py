@@ -387,12 +387,38 @@ class Approval(Strict):
     expires: Duration = timedelta(days=90)
 
 
+class RateLimit(Strict):
+    """Shares of the mails sent."""
+
+    warn: Share = Field(description="Above it, somebody is told")
+    stop: Share = Field(description="Above it, the playbook pauses until a person resumes it")
+
+    @model_validator(mode="after")
+    def _warned_first(self) -> RateLimit:
+        if self.warn > self.stop:
+            raise ValueError(f"warn ({self.warn:.2%}) is above stop ({self.stop:.2%}); expected to be warned first")
+        return self
+
+
 class Guardrails(Strict):
-    """What stops a playbook from taking people in, whoever approved it."""
+    """What stops a playbook, whoever approved it."""
 
     audience_change: Share = Field(
         default=0.5, description="By how much an audience may fall or rise against the last snapshot"
     )
+    complaints: RateLimit = Field(
+        default=RateLimit(warn=0.001, stop=0.003), description="Mails reported as spam, by Gmail's and Yahoo's limits"
+    )
+    bounces: RateLimit = Field(
+        default=RateLimit(warn=0.02, stop=0.05), description="Mails to addresses that do not exist"
+    )
+    unsubscribes: RateLimit = Field(
+        default=RateLimit(warn=0.02, stop=0.05), description="Mails whose reader stopped such mail or all"
+    )
+    refusals: RateLimit = Field(
+        default=RateLimit(warn=0.05, stop=0.15), description="Mails that a mailbox blocked or the mail service dropped"
+    )
+    within: Duration = Field(default=timedelta(days=7), description="How far back mails count")
 
 
 class Consent(Strict):

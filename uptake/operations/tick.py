@@ -5,7 +5,6 @@ Playbook files are never read here: what counts is what was approved, and that i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,13 +13,12 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from uptake.domain.eligibility import LeftOut
-from uptake.domain.guardrails import FEW
 from uptake.domain.playbooks import Edits, Release
-from uptake.operations.audience import look_at_audience, remember_audience
+from uptake.operations.audience import remember_audience
+from uptake.operations.entering import look
 from uptake.operations.gate import Gate, fresh_gate
-from uptake.operations.plan import goal_hash
-from uptake.ports import Approved, ControlState, Journeys, Ledger, Run, Snapshots
+from uptake.operations.guard_mail import guard_mail
+from uptake.ports import Approved, Journeys, Ledger, Run, Snapshots
 
 KIND = "tick"  # of its run rows
 LEASE = timedelta(minutes=10)  # a tick that was killed on another machine holds the next one up for that long
@@ -81,7 +79,9 @@ def tick(
 
 
 def _decide(journeys: Journeys, gate: Gate, ledger: Ledger, run: Run, *, now: datetime, git_sha: str) -> TickResult:
-    snapshot, approved, controls = gate.snapshot, ledger.releases.approved(), ledger.releases.controls()
+    approved = ledger.releases.approved()
+    guard_mail(ledger, approved, now=now)
+    snapshot, controls = gate.snapshot, ledger.releases.controls()
     if snapshot is None:
         return TickResult(status="done", gate_held=gate.held)
     tables = ledger.enrollments.tables(now=now)
@@ -89,19 +89,14 @@ def _decide(journeys: Journeys, gate: Gate, ledger: Ledger, run: Run, *, now: da
     held: dict[str, str] = {}
     if gate.gate_id is not None:
         for approval in approved:
-            reason = entries_held(approval, controls, now, goal_hash=goal_hash(snapshot, approval.release))
-            if reason is None:
-                entry = journeys.entrants(approval.release, snapshot, tables, now, controls=controls)
-                reason = _beyond_tolerance(approval, len(entry.contacts["account_id"].unique()))
-            if reason is None:
-                audience = look_at_audience(approval.release, entry, snapshot, ledger, now)
-                remember_audience(audience, ledger)
-                reason = audience.held
-            if reason is not None:
-                held[approval.playbook] = reason
-            elif entry.contacts.num_rows:
+            found = look(journeys, approval, snapshot, tables, ledger, controls, now)
+            if found.audience is not None:
+                remember_audience(found.audience, ledger)
+            if found.hold is not None:
+                held[approval.playbook] = found.hold.reason
+            elif found.entry is not None and found.entry.contacts.num_rows:
                 entered[approval.playbook] = ledger.enrollments.enter(
-                    entry, approval, snapshot_id=snapshot.snapshot_id, gate_id=gate.gate_id, now=now, run=run
+                    found.entry, approval, snapshot_id=snapshot.snapshot_id, gate_id=gate.gate_id, now=now, run=run
                 )
     if any(entered.values()):
         tables = ledger.enrollments.tables(now=now)
@@ -127,36 +122,6 @@ def _decide(journeys: Journeys, gate: Gate, ledger: Ledger, run: Run, *, now: da
         entered=entered,
         held=held,
         counts=counts,
-    )
-
-
-def entries_held(approval: Approved, controls: ControlState, now: datetime, *, goal_hash: object) -> str | None:
-    """Return why an approved release takes nobody in now, before anybody is counted; None when it may."""
-    if controls.everything is not None:
-        return f"everything is paused ({controls.everything})"
-    if controls.sending_locked is not None:
-        return f"sending is locked ({controls.sending_locked})"
-    if (action := controls.playbooks.get(approval.playbook)) is not None:
-        return "it is paused" if action == "pause" else "it is stopped"
-    if now >= approval.expires_at:
-        return f"its approval expired on {approval.expires_at:%Y-%m-%d}; plan and approve it again"
-    if approval.plan.summary.get("goal_hash") != goal_hash:
-        return f"what its goal means has changed since plan {approval.plan.plan_id}; plan and approve it again"
-    return None
-
-
-def _beyond_tolerance(approval: Approved, count_accounts: int) -> str | None:
-    planned = approval.plan.count_accounts
-    limit = math.floor(planned * (1 + approval.tolerance) + 1e-9)
-    if approval.release.playbook.only_new:
-        # Nobody enters at its launch: what may come in later is measured by how many match.
-        outside = approval.plan.summary.get("left_out", {}).get(LeftOut.MATCHED_BEFORE_LAUNCH.value, {})
-        limit = max(limit, FEW, math.floor((planned + outside.get("accounts", 0)) * approval.tolerance))
-    if count_accounts <= limit:
-        return None
-    return (
-        f"{count_accounts} accounts would enter, plan {approval.plan.plan_id} had {planned}"
-        f" (at most {limit} with its tolerance); plan and approve it again"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 
 from uptake.domain.eligibility import Reason
+from uptake.domain.guardrails import MailCounts
 from uptake.domain.playbooks import Release
 from uptake.domain.sends import DeliveryEvent, SuppressionReason
 from uptake.ports.adoption import Check, Status
@@ -161,6 +162,9 @@ class Delivery(Protocol):
     def fold(self, batch: StoredBatch, events: Sequence[DeliveryEvent], *, unreadable: int, now: datetime) -> int:
         """Insert new events, fold sends, derive suppressions, mark the batch: one transaction; return new events."""
 
+    def counts(self, playbook: str, *, since: datetime) -> list[MailCounts]:
+        """Return what became of the mails that were taken since, and since a person last resumed the playbook."""
+
 
 class People(Protocol):
     """Addresses, consent, suppression, preferences: the only place that knows a person."""
@@ -214,6 +218,9 @@ class Gates(Protocol):
         """Return the newest row of a snapshot: gate_id, snapshot_id, status, reasons, checks (`Check`s), as_of,
         checked_at, overridden_by, override_reason.
         """
+
+    def let_pass(self) -> Mapping[str, frozenset[str]]:
+        """Return the names of the checks that a person let pass, by snapshot_id."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from uptake import failpoints
+from uptake.adapters.ledger.mail_counts import mail_counts
 from uptake.adapters.ledger.releases import SqlReleases, control_state, lock_forgotten
 from uptake.adapters.ledger.schema import delivery_events, playbook_versions, sends, webhook_batches
 from uptake.adapters.ledger.store import Store
 from uptake.adapters.ledger.suppression import suppress
 from uptake.adapters.ledger.upsert import insert_new
+from uptake.domain.guardrails import MailCounts
 from uptake.domain.ids import address_hash
 from uptake.domain.sends import (
     DeliveryEvent,
@@ -56,6 +58,11 @@ class SqlDelivery:
         with self._store.read() as connection:
             found = connection.execute(query.order_by(row.batch_id).limit(limit))
             return [StoredBatch(batch_id=b, body=body, received_at=at) for b, body, at in found]
+
+    def counts(self, playbook: str, *, since: datetime) -> list[MailCounts]:
+        """Return how many mails were taken, by mailbox domain, and how many of them did harm."""
+        with self._store.read() as connection:
+            return mail_counts(connection, playbook, since)
 
     def fold(self, batch: StoredBatch, events: Sequence[DeliveryEvent], *, unreadable: int, now: datetime) -> int:
         """Insert new events, fold their sends, derive suppressions, mark the batch; return new events.

@@ -1,0 +1,84 @@
+"""What became of a playbook's mails, by mailbox domain: what the guardrails look at."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from uptake.adapters.ledger.schema import controls, delivery_events, people, sends, suppressions
+from uptake.domain.guardrails import HARMS, MailCounts
+from uptake.domain.sends import DeliveryEventType, SuppressionReason
+from uptake.ports import ENGINE_NAMES
+
+
+def mail_counts(connection: sa.Connection, playbook: str, since: datetime) -> list[MailCounts]:
+    """Return `uptake.ports.Delivery.counts`."""
+    resumed_at = _resumed_at(connection, playbook)
+    taken = (
+        sa.select(
+            sends.c.send_id,
+            sends.c.accepted_at,
+            sends.c.address_hash,
+            _domain(connection).label("mailbox_domain"),
+        )
+        .select_from(sends.outerjoin(people, people.c.contact_id == sends.c.contact_id))
+        .where(sends.c.playbook == playbook, sends.c.accepted_at >= max(since, resumed_at or since))
+        .subquery()
+    )
+    event = delivery_events.c
+    is_bounce = event.event == DeliveryEventType.BOUNCE.value
+    is_blocked = event.kind == "blocked"
+    harmful = {
+        "complaints": event.event == DeliveryEventType.SPAM_REPORT.value,
+        "bounces": is_bounce & ~is_blocked,
+        "refusals": (is_bounce & is_blocked) | (event.event == DeliveryEventType.DROPPED.value),
+    }
+    stop = suppressions.c
+    has_stopped = sa.exists().where(
+        stop.address_hash == taken.c.address_hash,
+        stop.reason == SuppressionReason.UNSUBSCRIBED.value,
+        stop.suppressed_at >= taken.c.accepted_at,
+    )
+    by_mail = (
+        sa.select(
+            taken.c.mailbox_domain,
+            *(sa.func.max(sa.case((found, 1), else_=0)).label(harm) for harm, found in harmful.items()),
+            sa.func.max(sa.case((has_stopped, 1), else_=0)).label("unsubscribes"),
+        )
+        .select_from(taken.outerjoin(delivery_events, event.send_id == taken.c.send_id))
+        .group_by(taken.c.send_id, taken.c.mailbox_domain)
+        .subquery()
+    )
+    query = (
+        sa.select(
+            by_mail.c.mailbox_domain, sa.func.count().label("mails"), *(sa.func.sum(by_mail.c[harm]) for harm in HARMS)
+        )
+        .group_by(by_mail.c.mailbox_domain)
+        .order_by(by_mail.c.mailbox_domain)
+    )
+    return [
+        MailCounts(mailbox_domain=domain, mails=mails, harms=dict(zip(HARMS, map(int, harms), strict=True)))
+        for domain, mails, *harms in connection.execute(query)
+    ]
+
+
+def _domain(connection: sa.Connection) -> sa.ColumnElement[str]:
+    """Return what follows the last sign of an address; '' where there is none any more."""
+    address = sa.func.lower(sa.func.coalesce(people.c.address, ""))
+    if connection.dialect.name == "sqlite":
+        at = sa.func.instr(address, "@")
+        return sa.case((at > 0, sa.func.substr(address, at + 1)), else_="")
+    return sa.func.split_part(address, "@", 2)
+
+
+def _resumed_at(connection: sa.Connection, playbook: str) -> datetime | None:
+    """Return when a person last let this playbook go on: what was seen before that was looked at."""
+    row = controls.c
+    query = sa.select(sa.func.max(row.ordered_at)).where(
+        row.action == "resume",
+        row.ordered_by.not_in(sorted(ENGINE_NAMES)),
+        (row.scope == "all") | ((row.scope == "playbook") & (row.target == playbook)),
+    )
+    found: datetime | None = connection.scalar(query)
+    return found
