@@ -1,4 +1,16 @@
-{#- Whole weeks from Monday to Sunday, numbered from the one in which 1970 began. -#}
+{#-
+    Weeks. Of the calendar: whole ones from Monday to Sunday, numbered from the one in which 1970 began. Of a window: seven
+    days each, of which the last are those up to as_of's own day.
+-#}
+
+{% macro weeks_ago(age) -%}
+    {#- The week of the window in which a day so many days ago lies; 0 is the last seven days. -#}
+    cast(floor(({{ age }}) / 7.0) as bigint)
+{%- endmacro %}
+
+{% macro in_last_week(age) -%}
+    {{ age }} between 0 and 6
+{%- endmacro %}
 
 {% macro week_no(day) -%}
     cast(floor(({{ day_number(day) }} + 3) / 7.0) as bigint)

@@ -22,7 +22,7 @@ MARTS: dict[str, pa.Schema] = {
     ),
     "dim_features": _schema(
         feature_key=_TEXT, name=_TEXT, weight=_FLOAT, minutes_saved_per_use=_FLOAT, guide_url=_TEXT,
-        ladder_rank=_INT, adopted_days=_INT,
+        ladder_rank=_INT, adopted_days=_INT, prerequisite=_TEXT,
     ),
     "fct_account_feature_daily": _schema(
         account_id=_TEXT, feature_key=_TEXT, date_day=_ON, count_events=_INT, count_contacts=_INT,
@@ -46,7 +46,8 @@ MARTS: dict[str, pa.Schema] = {
         contract_started_on=_ON, time_to_value_days=_INT, active_days_28=_INT, count_uses_28=_INT,
         count_features_used_28=_INT, count_power_users=_INT, top_user_share=_FLOAT, count_friction_28=_INT,
         count_sign_in_failures_28=_INT, count_errors_28=_INT, count_unsupported_browsers_28=_INT,
-        count_blocked_requests_28=_INT, count_friction_contacts_28=_INT,
+        count_blocked_requests_28=_INT, count_friction_contacts_28=_INT, count_active_contacts_7=_INT,
+        weekly_stickiness=_FLOAT, median_weekly_uses=_FLOAT,
     ),
     "contacts_current": _schema(
         contact_id=_TEXT, account_id=_TEXT, role=_TEXT, time_zone=_TEXT, locale=_TEXT, age_days=_INT,
@@ -62,7 +63,7 @@ MARTS: dict[str, pa.Schema] = {
     "feature_reach": _schema(
         feature_key=_TEXT, count_accounts_entitled=_INT, count_accounts_used_28=_INT, count_accounts_adopted=_INT,
         account_reach=_FLOAT, account_adoption=_FLOAT, count_contacts_entitled_28=_INT, count_contacts_used_28=_INT,
-        contact_reach=_FLOAT, count_uses_28=_INT, use_share_28=_FLOAT,
+        contact_reach=_FLOAT, count_uses_28=_INT, use_share_28=_FLOAT, median_weekly_uses=_FLOAT,
     ),
     "fct_account_health_weekly": _schema(
         account_id=_TEXT, week_ends_on=_ON, plan=_TEXT, seats=_INT, age_days=_INT, count_features_entitled=_INT,

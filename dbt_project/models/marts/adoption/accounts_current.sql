@@ -8,6 +8,8 @@ contacts as (select * from {{ ref('contacts_current') }}),
 
 feature_use as (select * from {{ ref('int_feature_use') }}),
 
+contact_feature_weeks as (select * from {{ ref('int_contact_feature_weeks') }}),
+
 daily as (select * from {{ ref('fct_account_feature_daily') }}),
 
 friction_by_contact as (select * from {{ ref('int_contact_friction') }}),
@@ -41,6 +43,7 @@ people as (
         account_id,
         count(*) as count_contacts,
         sum(case when active_days_28 > 0 then 1 else 0 end) as count_active_contacts_28,
+        sum(case when {{ in_last_week('days_since_last_use') }} then 1 else 0 end) as count_active_contacts_7,
         sum(case when active_days_28 >= {{ var('healthy_active_days') }} then 1 else 0 end) as count_healthy_contacts,
         sum(active_days_28) as sum_active_days_28,
         sum(active_days_prev_28) as sum_active_days_prev_28,
@@ -79,6 +82,17 @@ uses as (
             from as_of
         )
     group by daily.account_id
+
+),
+
+frequency as (
+
+    select
+        account_id,
+        {{ median_of('count_uses') }} as median_weekly_uses
+
+    from contact_feature_weeks
+    group by account_id
 
 ),
 
@@ -181,6 +195,9 @@ measured as (
         cast(coalesce(breadth.count_features_used_28, 0) as bigint) as count_features_used_28,
         cast(coalesce(people.count_power_users, 0) as bigint) as count_power_users,
         people.top_user_share,
+        cast(coalesce(people.count_active_contacts_7, 0) as bigint) as count_active_contacts_7,
+        {{ ratio('people.count_active_contacts_7', 'people.count_active_contacts_28') }} as weekly_stickiness,
+        cast(frequency.median_weekly_uses as double) as median_weekly_uses,
         {{ friction_columns('friction', 'known') }},
         case
             when known.knows_count_friction_28 = 1 then coalesce(friction.count_friction_contacts_28, 0)
@@ -198,6 +215,8 @@ measured as (
         on accounts.account_id = breadth.account_id
     left join uses
         on accounts.account_id = uses.account_id
+    left join frequency
+        on accounts.account_id = frequency.account_id
     left join presence
         on accounts.account_id = presence.account_id
     left join contracts
@@ -296,7 +315,10 @@ final as (
         count_errors_28,
         count_unsupported_browsers_28,
         count_blocked_requests_28,
-        count_friction_contacts_28
+        count_friction_contacts_28,
+        count_active_contacts_7,
+        weekly_stickiness,
+        median_weekly_uses
 
     from scored
 

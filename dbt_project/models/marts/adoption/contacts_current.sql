@@ -6,7 +6,7 @@ accounts as (select * from {{ ref('dim_accounts') }}),
 
 activity as (select * from {{ ref('int_contact_activity') }}),
 
-contact_feature_days as (select * from {{ ref('int_contact_feature_days') }}),
+contact_feature_weeks as (select * from {{ ref('int_contact_feature_weeks') }}),
 
 contact_features as (select * from {{ ref('contact_features') }}),
 
@@ -32,16 +32,9 @@ uses as (
 
     select
         contact_id,
-        cast(sum(count_events) as bigint) as count_uses_28
+        cast(sum(count_uses) as bigint) as count_uses_28
 
-    from contact_feature_days
-    where
-        contact_id is not null
-        and feature_key is not null
-        and date_day >= (
-            select {{ first_day_of_window('as_of.as_of_day') }}
-            from as_of
-        )
+    from contact_feature_weeks
     group by contact_id
 
 ),

@@ -11,7 +11,8 @@ final as (
         minutes_saved_per_use,
         guide_url,
         ladder_rank,
-        adopted_days
+        adopted_days,
+        prerequisite
 
     from features
 

@@ -6,7 +6,7 @@ account_features as (select * from {{ ref('account_features') }}),
 
 contact_features as (select * from {{ ref('contact_features') }}),
 
-features as (select * from {{ ref('stg_features') }}),
+features as (select * from {{ ref('dim_features') }}),
 
 reach as (select * from {{ ref('feature_reach') }}),
 
