@@ -6,12 +6,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import duckdb
 import pytest
 
-from tests.gate.conftest import AS_OF, NOW, World
+from tests.gate.conftest import AS_OF, NOW, World, build_of, write_warehouse
 from uptake.errors import Refused, SnapshotError
 from uptake.markdown import plan_summary, refresh_summary, status_summary
 from uptake.operations.override import Overridden, override
+from uptake.operations.refresh import RefreshResult
 from uptake.operations.status import Status
 from uptake.ports import Build
 
@@ -60,13 +62,52 @@ def test_a_held_snapshot_is_let_pass_by_name_and_everything_says_so(world: World
     assert told in status_summary(status)
 
 
-def test_it_holds_for_this_very_snapshot_and_the_next_refresh_is_judged_anew(
+def test_what_is_wrong_in_itself_is_let_pass_for_this_very_snapshot_alone(
     world: World, spoil: Callable[..., Build]
 ) -> None:
-    let_pass(world, world.refresh(spoil(HALF)).held_snapshot_id)
-    again = world.refresh(spoil(HALF, "update marts.dim_accounts set csm = 'another'"))
-    assert again.reasons[0].startswith("gate:rows:feature_recommendations failed")
+    wrong = "update marts.accounts_current set stickiness = 30 where account_id = 'a001'"
+    let_pass(world, world.refresh(spoil(wrong)).held_snapshot_id)
+    again = world.refresh(spoil(wrong, "update marts.dim_accounts set csm = 'another'"))
+    assert [line.partition(" ")[0] for line in again.reasons] == [
+        "gx:accounts_current:expect_column_values_to_be_between:stickiness"
+    ]
     assert world.tick(now=NOW + timedelta(minutes=1))[0].gate_held is None  # the one that was let pass is still fresh
+
+
+def next_day(world: World, day: int, *statements: str) -> RefreshResult:
+    """Refresh so many days later, on marts of that day which were changed."""
+    as_of = AS_OF + timedelta(days=day)
+    path = world.home / f"warehouse-{day}.duckdb"
+    path.unlink(missing_ok=True)
+    write_warehouse(path, as_of)
+    with duckdb.connect(str(path)) as warehouse:
+        for statement in statements:
+            warehouse.execute(statement)
+    return world.refresh(build_of(path, as_of), now=as_of + timedelta(hours=1))
+
+
+def test_what_was_let_pass_is_the_new_normal_and_a_second_fall_is_found(
+    world: World, spoil: Callable[..., Build]
+) -> None:
+    fewer = "delete from marts.feature_recommendations where recommendation_rank > 1"
+    dropped = world.refresh(spoil(fewer))
+    assert [line.partition(" ")[0] for line in dropped.reasons] == ["gate:rows:feature_recommendations"]
+    let_pass(world, dropped.held_snapshot_id)
+
+    # The next day is as the one that was let pass: nobody has to say so again.
+    assert next_day(world, 1, fewer).reasons == ()
+    assert world.tick(now=AS_OF + timedelta(days=1, hours=1))[1] > 20
+
+    # Half of what was let pass is a second fall; and nobody let another mart fall.
+    second = next_day(world, 2, fewer, "delete from marts.feature_recommendations where contact_id < '8'")
+    assert [line.partition(" ")[0] for line in second.reasons] == ["gate:rows:feature_recommendations"]
+    assert "is the median of the last 2 days with a snapshot; expected a fall of at most 30%" in second.reasons[0]
+    other = next_day(world, 2, fewer, "delete from marts.fct_account_feature_daily where account_id < 'a030'")
+    assert "gate:rows:fct_account_feature_daily failed" in " ".join(other.reasons)
+    decided, mails = world.tick(now=AS_OF + timedelta(days=2, hours=14))
+    assert mails == 0
+    assert decided.gate_held is not None
+    assert "the last refresh was held" in decided.gate_held
 
 
 @pytest.mark.parametrize(

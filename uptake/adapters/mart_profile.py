@@ -14,6 +14,7 @@ import duckdb
 
 DAYS = 35  # the window of every share, and a week that late events may still change
 UNKNOWN = "unknown"
+SCALES = ("arr", "seats", "quantity_per_event")
 
 _FIRST_DAY = f"(select max(date_day) - {DAYS - 1} from marts.fct_account_feature_daily)"  # noqa: S608
 _LAST_DAYS = f"date_day >= {_FIRST_DAY}"
@@ -77,8 +78,7 @@ def scales(warehouse: duckdb.DuckDBPyConnection) -> dict[str, float]:
         " (select sum(sum_quantity) / sum(count_events) from marts.fct_account_feature_daily)"
         " from marts.accounts_current"
     ).fetchone() or (None, None, None)
-    names = ("arr", "seats", "quantity_per_event")
-    return {name: float(value) for name, value in zip(names, found, strict=True) if value}
+    return {name: float(value) for name, value in zip(SCALES, found, strict=True) if value}
 
 
 def hit(warehouse: duckdb.DuckDBPyConnection) -> dict[str, bool]:

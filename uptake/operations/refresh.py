@@ -95,7 +95,7 @@ def refresh(
     now = clock.now()
     checks = [
         *(replace(check, protects=suites.protects(check.name)) for check in build.checks),
-        *_run_suites(suites, snapshots, build, source, now),
+        *_run_suites(suites, snapshots, ledger, build, source, now),
         *_own_checks(build, now),
     ]
     checks += _missing(checks, suites.required_names, suites)
@@ -134,10 +134,17 @@ def refresh(
     )
 
 
-def _run_suites(suites: SuiteRunner, snapshots: Snapshots, build: Build, source: str, now: datetime) -> Sequence[Check]:
-    """Run the suites against the history; whatever goes wrong is a check that did not pass."""
+def _run_suites(
+    suites: SuiteRunner, snapshots: Snapshots, ledger: Ledger, build: Build, source: str, now: datetime
+) -> Sequence[Check]:
+    """Run the suites against the history; whatever goes wrong is a check that did not pass.
+
+    Each manifest comes with the names of the checks that a person let pass for it: these compare from there on.
+    """
     try:
-        return suites.run(build, history=snapshots.history(source), now=now)
+        let_pass = ledger.gates.let_pass()
+        history = [{**one, "let_pass": let_pass.get(one["snapshot_id"], ())} for one in snapshots.history(source)]
+        return suites.run(build, history=history, now=now)
     except SnapshotError as error:
         return (_check("gate:history", "errored", str(error)),)
     except Exception as error:  # a gate that crashes holds; its message may hold data, its type does not

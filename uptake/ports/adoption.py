@@ -104,6 +104,7 @@ class SuiteRunner(Protocol):
     ) -> tuple[Check, ...]:
         """Run every suite; `history` = manifests of earlier snapshots of this source, newest first; `now` None = as_of.
 
+        A manifest's `let_pass` names the checks that a person let pass for it: to them it is the new normal.
         Never raises for a bad suite or a bad mart: that is a check with status `errored` or `missing`.
         """
 

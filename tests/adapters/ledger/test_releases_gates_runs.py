@@ -92,6 +92,7 @@ def test_an_override_is_a_passed_row_that_keeps_what_had_failed(world):
     }
     world.ledger.gates.record(status="held", **row)
     assert world.ledger.gates.passed("s9") is None
+    assert world.ledger.gates.let_pass() == {}
     gate_id = world.ledger.gates.record(status="passed", overridden_by="Grace", override_reason="looked at it", **row)
     assert world.ledger.gates.passed("s9") == gate_id
     found = world.ledger.gates.of("s9")
@@ -103,6 +104,7 @@ def test_an_override_is_a_passed_row_that_keeps_what_had_failed(world):
     )
     assert "checks" not in world.ledger.gates.latest()
     assert world.ledger.gates.of("s8") is None
+    assert world.ledger.gates.let_pass() == {"s9": {"gx:m:r", "gx:fct_outcomes:r"}}
 
 
 def test_the_last_audience_is_found_among_those_that_held_or_did_not(world):

@@ -65,8 +65,19 @@ class SqlGates:
         found = self._newest(snapshot_gates.c.snapshot_id == snapshot_id, snapshot_gates.c.checks)
         if found is None:
             return None
-        checks = (Check(**{**check, "rows": tuple(check.get("rows", ()))}) for check in json.loads(found["checks"]))
-        return {**found, "checks": tuple(checks)}
+        return {**found, "checks": _checks(found["checks"])}
+
+    def let_pass(self) -> Mapping[str, frozenset[str]]:
+        """Return the names of the checks that a person let pass, by snapshot_id."""
+        query = sa.select(snapshot_gates.c.snapshot_id, snapshot_gates.c.checks).where(
+            snapshot_gates.c.overridden_by.is_not(None)
+        )
+        found: dict[str, frozenset[str]] = {}
+        with self._store.read() as connection:
+            for snapshot_id, checks in connection.execute(query):
+                names = frozenset(check.name for check in _checks(checks) if check.blocks)
+                found[snapshot_id] = found.get(snapshot_id, frozenset()) | names
+        return found
 
     def _newest(self, condition: sa.ColumnElement[bool], *more: sa.ColumnElement[Any]) -> Mapping[str, Any] | None:
         columns = [column for column in snapshot_gates.c if column.name != "checks"]
@@ -74,3 +85,7 @@ class SqlGates:
         with self._store.read() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else {**row._mapping, "reasons": json.loads(row.reasons)}
+
+
+def _checks(text: str) -> tuple[Check, ...]:
+    return tuple(Check(**{**check, "rows": tuple(check.get("rows", ()))}) for check in json.loads(text))
