@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -29,6 +30,15 @@ class Settings(BaseSettings):
     )
     sendgrid_read_key: SecretStr | None = Field(
         default=None, description="A key that may read SendGrid's logs; default the one that sends"
+    )
+    environment: Literal["development", "staging", "production"] = Field(
+        default="development", description="Only in production do customers get mail of the real SendGrid"
+    )
+    mail_sink: str | None = Field(
+        default=None, description="Outside production: the address that gets everybody's mail instead of them"
+    )
+    mail_allowed: str = Field(
+        default="", description="Outside production: addresses and domains (@example.com), by comma, that are mailed"
     )
     tick_interval: timedelta = Field(
         default=timedelta(hours=1), description="How often ticks come; a gap of over two locks sending until reconcile"

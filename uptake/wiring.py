@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from uptake.errors import TransformError
+from uptake.errors import SettingsError, TransformError
 
 if TYPE_CHECKING:
     from uptake.adapters.clock import SandboxClock
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from uptake.adapters.journeys_duckdb import DuckJourneys
     from uptake.adapters.ledger import SqlLedger
     from uptake.adapters.loaded_marts import LoadedMarts
+    from uptake.adapters.mail_sink import SinkMailer
     from uptake.adapters.merge_fields_duckdb import DuckMergeFields
     from uptake.adapters.playbook_files import PlaybookFiles
     from uptake.adapters.sendgrid import SendGridMailer
@@ -178,16 +179,26 @@ class Wiring:
         return LoadedMarts()
 
     @cached_property
-    def mailer(self) -> SendGridMailer:
-        """SendGrid, or what stands in for it."""
-        from uptake.adapters.sendgrid import SendGridMailer
+    def mailer(self) -> SendGridMailer | SinkMailer:
+        """SendGrid, or what stands in for it; outside production the real one mails nobody but a sink."""
+        from uptake.adapters.mail_sink import SinkMailer
+        from uptake.adapters.sendgrid import SendGridMailer, is_loopback
 
-        if self.settings.sandbox:
-            url, key = self.settings.sendgrid_base_url, _SANDBOX_KEY.get_secret_value()
-        else:
-            url = self.settings.sendgrid_base_url
-            key = self.settings.sendgrid_api_key.get_secret_value() if self.settings.sendgrid_api_key else ""
-        return SendGridMailer(url, key, clock=self.clock)
+        settings = self.settings
+        if settings.sandbox:
+            return SendGridMailer(settings.sendgrid_base_url, self.sandbox_key, clock=self.clock)
+        key = settings.sendgrid_api_key.get_secret_value() if settings.sendgrid_api_key else ""
+        mailer = SendGridMailer(settings.sendgrid_base_url, key, clock=self.clock)
+        if settings.environment == "production" or is_loopback(settings.sendgrid_base_url):
+            return mailer
+        if settings.mail_sink is None:
+            raise SettingsError(
+                f"UPTAKE_ENVIRONMENT is {settings.environment}, which mails no customer; expected `production`, or"
+                " UPTAKE_MAIL_SINK, the address that gets their mail instead"
+            )
+        return SinkMailer(
+            mailer, settings.mail_sink, allowed=[one.strip() for one in settings.mail_allowed.split(",") if one.strip()]
+        )
 
     @cached_property
     def mail_log(self) -> SendGridLogs:
