@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,28 +14,39 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from uptake.domain.arms import Arm
+from uptake.domain.conditions import Seen
 from uptake.domain.eligibility import Reason
 from uptake.domain.lift import ArmLift, ArmMean, Lift, SampleRatio, Verdict
 from uptake.domain.outcomes import PlaybookOutcome
+from uptake.explanation import explanation_summary
 from uptake.markdown import (
-    explanation_summary,
     lift_summary,
     outcome_summary,
     plan_headline,
     plan_summary,
     refresh_summary,
-    status_summary,
     table,
     tick_headline,
     tick_summary,
 )
+from uptake.operations.explain import (
+    CapUse,
+    Enrollment,
+    Explanation,
+    NextStage,
+    OpenTask,
+    PlaybookExplanation,
+    Wait,
+)
 from uptake.operations.record_delivery import DeliveryResult
 from uptake.operations.refresh import RefreshResult
 from uptake.operations.send import SendResult
+from uptake.operations.standing import NextSends, Standing, State
 from uptake.operations.status import Status
 from uptake.operations.tick import TickResult
 from uptake.operations.tick_report import TickReport
-from uptake.ports import Check
+from uptake.ports import Check, ControlState
+from uptake.status_summary import status_summary
 
 #: Strict CommonMark plus what Prefect's page adds: tables and strike-through.
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -294,15 +305,36 @@ def test_status_shows_every_list_and_cuts_long_ones() -> None:
     assert "... and 5 more" in text
 
 
+def test_status_says_where_each_playbook_stands_and_what_it_sends() -> None:
+    plain: dict[str, Any] = {
+        "edit": None, "enrolled": 12, "holdout": 3, "entered": 20, "would_enter": None, "sent": 1_234,
+        "open_tasks": 2, "overdue_tasks": 1,
+    }  # fmt: skip
+    days = [
+        NextSends(day=date(2026, 3, day), stage_key=key, count_sends=5) for day, key in ((3, "a"), (3, "b"), (4, "a"))
+    ]
+    held = Standing(playbook=HOSTILE, state=State.HELD, because=HOSTILE, opens=HOSTILE, next_sends=days, **plain)
+    live = {**plain, "edit": "edited since", "would_enter": 4}
+    other = Standing(playbook="p", state=State.LIVE, because="approved", opens=None, next_sends=(), **live)
+    text = status_summary(Status(gate=None, playbooks=[held, other], sends=[], held=[], approvals=[], controls=[]))
+    check_is_data(text)
+    assert "| live | 12 | 3 | 1,234 | 0 | 2 (1 overdue) |" in text
+    assert "| held | 12 | 3 | 1,234 | 15 | 2 (1 overdue) |" in text
+    assert "- p is live: approved. 4 accounts would enter at a tick now." in text
+    assert "- p: edited since." in text
+    assert "| 2026-03-03 | 10 |" in text
+
+
 def test_an_explanation_shows_what_was_seen_as_text() -> None:
     seen = SimpleNamespace(text=f"account.name == '{HOSTILE}'", values={"account.name": HOSTILE}, holds=None)
     playbook = SimpleNamespace(
         playbook="p", enters=False, left_out="re_entry", enrollments=(), arm="treatment", feature_key=HOSTILE,
-        entries_held=HOSTILE, where=(seen,),
+        entries_held=HOSTILE, where=(seen,), at_most=3,
     )  # fmt: skip
     found: Any = SimpleNamespace(
         contact_id=HOSTILE,
         account_id="a",
+        controls=ControlState(playbooks={"p": "pause"}, accounts={"a": "stop"}),
         snapshot_id="s1",
         last_mail_at=None,
         gate_held=HOSTILE,
@@ -310,8 +342,63 @@ def test_an_explanation_shows_what_was_seen_as_text() -> None:
     )
     text = explanation_summary(found)
     check_is_data(text)
+    assert "The playbook is paused." in text
+    assert "The account is stopped." in text
     found.playbooks = ()
     assert "Last mail: –." in explanation_summary(found)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({}, "Next: the mail of stage how, due 2026-03-06 09:00 UTC."),
+        ({}, "Its window: not before 2026-03-06 23:00 UTC, by the clock of Asia/Tokyo."),
+        (
+            {"verdict": "retry", "reason": "capped_person", "detail": ""},
+            "due 2026-03-06 09:00 UTC; not now, because: capped person.",
+        ),
+        ({"waits_for": "unknown"}, "It is under way: unknown."),
+        (
+            {"wait": Wait(seen=(), holds=None, until=datetime(2026, 3, 9, 9, tzinfo=UTC))},
+            "It waits until this is true, at most until 2026-03-09 09:00 UTC:",
+        ),
+        ({"when_holds": None}, "It goes only to whom this is true of; now it is unknown:"),
+        (
+            {
+                "kind": "task", "waits_for": "task",
+                "task": OpenTask(
+                    task_id=7, title=HOSTILE, owner=None, due_at=datetime(2026, 3, 8, 9, tzinfo=UTC),
+                    lapses_at=datetime(2026, 3, 15, 9, tzinfo=UTC),
+                ),
+            },
+            "Task 7 is open, to be done by nobody known until 2026-03-08 09:00 UTC",
+        ),
+    ],
+)  # fmt: skip
+def test_an_explanation_says_what_comes_next_and_when(changed: dict[str, Any], says: str) -> None:
+    seen = Seen(text="account.arr > 1", values={"account.arr": HOSTILE}, holds=False)
+    plain: dict[str, Any] = {
+        "stage_key": "how", "kind": "email", "due_at": datetime(2026, 3, 6, 9, tzinfo=UTC),
+        "earliest_at": datetime(2026, 3, 6, 23, tzinfo=UTC), "zone": "Asia/Tokyo", "wait": None, "task": None,
+        "when": (seen,), "when_holds": False, "waits_for": None, "verdict": None, "reason": None, "detail": HOSTILE,
+    }  # fmt: skip
+    entry = Enrollment(
+        enrollment_id=1, entry_no=1, arm="treatment", enrolled_at=datetime(2026, 3, 3, 9, tzinfo=UTC), ended_at=None,
+        is_contact_in=True, feature_key=None, ending=None, ended_stages=(), next_stage=NextStage(**(plain | changed)),
+    )  # fmt: skip
+    one = PlaybookExplanation(
+        playbook=HOSTILE, approved_by="Ada", expires_at=None, entries_held=None, at_most=3, arm="treatment",
+        enters=False, left_out="in_already", where=(), where_holds=True, feature_key=None, enrollments=(entry,),
+        person_cap=CapUse(mails=1, at_most=3, per=timedelta(days=7)),
+    )  # fmt: skip
+    found = Explanation(
+        contact_id="c", account_id="a", snapshot_id="s", as_of=datetime(2026, 3, 3, 9, tzinfo=UTC), gate_held=None,
+        controls=ControlState(), last_mail_at=None, playbooks=(one,),
+    )  # fmt: skip
+    text = explanation_summary(found)
+    check_is_data(text)
+    assert says in text
+    assert "Caps: this person 1 of 3 mails in 7 days; the account: no cap." in text
 
 
 @pytest.mark.parametrize("mark", ["- ", "1. ", "+ ", "* ", "> ", "# ", "=== ", "    ", "<script "])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -15,6 +15,7 @@ from uptake.errors import Refused, SettingsError, UsageError
 from uptake.operations import approve as _approve
 from uptake.operations import by_hand as _by_hand
 from uptake.operations import check as _check
+from uptake.operations import control as _control
 from uptake.operations import explain as _explain
 from uptake.operations import import_suppressions as _import_suppressions
 from uptake.operations import inspect as _inspect
@@ -28,6 +29,7 @@ from uptake.operations import refresh as _refresh
 from uptake.operations import release as _release
 from uptake.operations import report as _report
 from uptake.operations import send as _send
+from uptake.operations import standing as _standing
 from uptake.operations import status as _status
 from uptake.operations import tasks as _tasks
 from uptake.operations import tick as _tick
@@ -94,7 +96,7 @@ class Uptake(Wiring):
             raise UsageError(f"--raw goes with a source; {source!r} is none of {', '.join(staged.sources)}")
         if folder is not None and not folder.exists():
             raise UsageError(f"no source, file or folder {source!r}; the sources are {', '.join(staged.sources)}")
-        rows, columns = read_catalogue(self.feature_catalogue)
+        rows, columns = read_catalogue(self.feature_catalogue, staged.mapping_of(source))
         return _inspect.inspect(
             DuckLogProfiler(staged),
             raw=folder or self.settings.raw_dir,
@@ -270,17 +272,28 @@ class Uptake(Wiring):
         )
 
     def control(
-        self, action: Literal["pause", "resume", "stop"], playbook: str | None, *, reason: str, by: str
-    ) -> None:
-        """Pause, resume or stop one playbook, or everything. A lock of sending stays: `resume_sending` opens it."""
-        now, by = self.clock.now(), _release.person(by)
-        releases = self.ledger.releases
-        if playbook is None:
-            releases.control("all", "*", action, reason=reason, by=by, now=now)
-            return
-        if playbook not in self.playbooks.names() and releases.latest_plan(playbook) is None:
-            raise UsageError(f"no playbook {playbook!r}; expected one of {', '.join(self.playbooks.names())}")
-        releases.control("playbook", playbook, action, reason=reason, by=by, now=now)
+        self,
+        action: _control.Action,
+        playbook: str | None = None,
+        *,
+        account_id: str | None = None,
+        reason: str,
+        by: str,
+    ) -> str:
+        """Pause, resume or stop a playbook, an account, or everything; return what.
+
+        A lock of sending stays: `resume_sending` opens it.
+        """
+        return _control.control(
+            self.playbooks,
+            self.ledger,
+            action,
+            playbook=playbook,
+            account_id=account_id,
+            reason=reason,
+            by=by,
+            now=self.clock.now(),
+        )
 
     def resume_sending(self, *, reason: str, by: str) -> None:
         """Open the lock that a refused key, credits or sender put on sending, and end a rate limit."""
@@ -289,7 +302,9 @@ class Uptake(Wiring):
 
     def status(self) -> Status:
         """Return how everything stands."""
-        return _status.status(self.ledger, now=self.clock.now(), tick_interval=self.settings.tick_interval)
+        now = self.clock.now()
+        found = _standing.standings(self.playbooks, self.journeys, self.snapshots, self.ledger, now=now)
+        return _status.status(self.ledger, found, now=now, tick_interval=self.settings.tick_interval)
 
     def preview(self, name: str, *, stage: str | None = None, contact_id: str | None = None) -> PreviewedMail:
         """Render one stage for one person as it would be sent."""

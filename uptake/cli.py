@@ -187,8 +187,8 @@ def tick(now: Now = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show the gate, every playbook, and what is held."""
-    from uptake.markdown import status_summary
+    """Show the gate, where every playbook stands and what it will send, tasks, and what is held."""
+    from uptake.status_summary import status_summary
 
     _show(_open().status(), as_json=as_json, markdown=status_summary)
 
@@ -215,7 +215,7 @@ def preview(
 @app.command()
 def explain(contact_id: str, playbook: Annotated[str | None, typer.Argument()] = None, as_json: AsJson = False) -> None:
     """Say why somebody did or did not get a mail."""
-    from uptake.markdown import explanation_summary
+    from uptake.explanation import explanation_summary
 
     _show(_open().explain(contact_id, playbook), as_json=as_json, markdown=explanation_summary)
 
@@ -281,15 +281,30 @@ def import_suppressions(
         _err.print(f"uptake: {len(found.unreadable)} lines hold no address, the first are {lines}")
 
 
+Account = Annotated[str | None, typer.Option("--account", help="One account, in every playbook")]
+
+
 @app.command()
 def pause(
     by: By,
     reason: Annotated[str, typer.Option(help="Why")],
     playbook: Annotated[str | None, typer.Argument(help="One playbook; everything with --all")] = None,
+    account: Account = None,
     everything: Annotated[bool, typer.Option("--all", help="Pause everything")] = False,
 ) -> None:
-    """Stop new mail at once: one playbook, or everything. Goals and delivery events are still taken in."""
-    _control("pause", playbook, everything, reason=reason, by=by)
+    """Stop new mail at once: of a playbook, to an account, or all. Goals and delivery events are still taken in."""
+    _control("pause", playbook, account, everything, reason=reason, by=by)
+
+
+@app.command()
+def stop(
+    by: By,
+    reason: Annotated[str, typer.Option(help="Why")],
+    playbook: Annotated[str | None, typer.Argument(help="One playbook")] = None,
+    account: Account = None,
+) -> None:
+    """End a playbook for all who are in it, or all playbooks for one account. Nothing planned for them leaves."""
+    _control("stop", playbook, account, False, reason=reason, by=by)
 
 
 @app.command()
@@ -297,32 +312,45 @@ def resume(
     by: By,
     reason: Annotated[str, typer.Option(help="Why")],
     playbook: Annotated[str | None, typer.Argument(help="One playbook; everything with --all")] = None,
+    account: Account = None,
     everything: Annotated[bool, typer.Option("--all", help="Take back `pause --all`")] = False,
     sending: Annotated[
         bool, typer.Option("--sending", help="Open the lock that a refused key, credits or sender put on sending")
     ] = False,
 ) -> None:
-    """Take a pause back."""
+    """Take a pause or a stop back. Who was taken out by a stop stays out; others may enter again."""
     if sending:
-        if playbook is not None or everything:
-            raise UsageError("--sending stands alone; playbooks and --all are resumed by themselves")
+        if playbook is not None or account is not None or everything:
+            raise UsageError("--sending stands alone; playbooks, accounts and --all are resumed by themselves")
         uptake = _open()
         uptake.resume_sending(reason=reason, by=by)
         _out.print("resumed sending", markup=False)
     else:
-        uptake = _control("resume", playbook, everything, reason=reason, by=by)
+        uptake = _control("resume", playbook, account, everything, reason=reason, by=by)
     controls = uptake.ledger.releases.controls()
     if controls.sending_locked is not None:
         command = "`uptake reconcile`" if controls.forgotten is not None else "`uptake resume --sending`"
         _out.print(f"Sending is still locked: {controls.sending_locked}. {command} opens it.", markup=False)
 
 
-def _control(action: Any, playbook: str | None, everything: bool, *, reason: str, by: str) -> Uptake:
-    if (playbook is None) != everything:
-        raise UsageError(f"{action} one playbook by its name, or everything with --all")
+_ORDERED = {"pause": "paused", "stop": "stopped", "resume": "resumed"}
+
+
+def _control(
+    action: Literal["pause", "resume", "stop"],
+    playbook: str | None,
+    account: str | None,
+    everything: bool,
+    *,
+    reason: str,
+    by: str,
+) -> Uptake:
+    if (playbook is not None) + (account is not None) + everything != 1:
+        whole = "" if action == "stop" else ", or everything with --all"
+        raise UsageError(f"{action} one playbook by its name, one account with --account{whole}")
     uptake = _open()
-    uptake.control(action, playbook, reason=reason, by=by)
-    _out.print(f"{action}d {playbook or 'everything'}", markup=False)
+    about = uptake.control(action, playbook, account_id=account, reason=reason, by=by)
+    _out.print(f"{_ORDERED[action]} {about}", markup=False)
     return uptake
 
 

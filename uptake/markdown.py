@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 from uptake.domain.lift import Lift
 from uptake.domain.outcomes import PlaybookOutcome
 from uptake.domain.playbooks import Approval
-from uptake.operations.gate import FRESH_FOR, override_of
+from uptake.operations.gate import FRESH_FOR
 
 if TYPE_CHECKING:
-    from uptake.operations.explain import Explanation, PlaybookExplanation
     from uptake.operations.plan import PlanResult
     from uptake.operations.reconcile import ReconcileResult
     from uptake.operations.refresh import RefreshResult
-    from uptake.operations.status import Status
     from uptake.operations.tick_report import TickReport
 
-_SHOWN = 15
+SHOWN = 15
 # Whatever Markdown, or the HTML within it, could take for markup anywhere in a line; and where a line begins.
 _ESCAPES = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>#|~&$"})
 _LEADING = re.compile(r"^(\d*)([-+=.)])")
@@ -37,13 +35,14 @@ _DECISIONS = {
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "None.") -> str:
     """Return a Markdown table; cells are data, never markup."""
-    lines = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
+    lines = ["| " + " | ".join(map(cell, row)) + " |" for row in rows]
     if not lines:
         return empty
-    return "\n".join(["| " + " | ".join(map(_cell, header)) + " |", "|" + "---|" * len(header), *lines])
+    return "\n".join(["| " + " | ".join(map(cell, header)) + " |", "|" + "---|" * len(header), *lines])
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Return a value as text that Markdown takes for nothing else."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -53,7 +52,7 @@ def _cell(value: Any) -> str:
     return " ".join(str(value).split()).translate(_ESCAPES)
 
 
-def _words(name: Any) -> str:
+def words(name: Any) -> str:
     """Return a name of the code as words."""
     return {"re_entry": "entered before"}.get(str(name), str(name).replace("_", " "))
 
@@ -67,8 +66,10 @@ def refresh_summary(result: RefreshResult, *, docs: str | None = None) -> str:
     parts = [f"# Refresh: {'HELD' if result.gate == 'held' else 'passed'}"]
     if result.snapshot_id:
         parts.append(f"Published snapshot `{result.snapshot_id}`.")
+    if result.count_removed:
+        parts.append(f"Old snapshots that nothing cites, removed: {result.count_removed}.")
     if result.reasons:
-        parts += ["Nothing was published, because:", _bullets(result.reasons)]
+        parts += ["Nothing was published, because:", bullets(result.reasons)]
     if result.held_snapshot_id:
         parts += [
             "The candidate is kept. Whoever has looked at what failed and knows that the data are right may publish"
@@ -76,15 +77,15 @@ def refresh_summary(result: RefreshResult, *, docs: str | None = None) -> str:
             f"```\nuptake override {result.held_snapshot_id} --by NAME --reason WHY\n```",
         ]
     if result.report_reasons:
-        parts += ["Mail may leave, but no report is made of it, because:", _bullets(result.report_reasons)]
+        parts += ["Mail may leave, but no report is made of it, because:", bullets(result.report_reasons)]
     if result.unsound:
-        rows = [(check.status, check.severity, check.name, check.detail) for check in result.unsound[:_SHOWN]]
+        rows = [(check.status, check.severity, check.name, check.detail) for check in result.unsound[:SHOWN]]
         parts += ["## Checks that did not pass", table(("status", "severity", "check", "found and expected"), rows)]
         if len(result.unsound) > len(rows):
             parts.append(f"... and {len(result.unsound) - len(rows)} more; the data docs show all.")
     samples = [(check.name, row) for check in result.unsound for row in check.rows]
     if samples:
-        parts += ["## Some of their rows, by id", table(("check", "row"), samples[:_SHOWN])]
+        parts += ["## Some of their rows, by id", table(("check", "row"), samples[:SHOWN])]
     if docs is not None:
         parts.append(f"[All checks, in the data docs]({docs})")
     counts = {
@@ -100,7 +101,7 @@ def refresh_summary(result: RefreshResult, *, docs: str | None = None) -> str:
     parts.append(table(("what", "count"), [(what, f"{count:,}") for what, count in counts.items()]))
     if result.unmapped_events:
         most = sorted(result.unmapped_events.items(), key=lambda item: (-item[1], item[0]))
-        shown = [(name, f"{count:,}") for name, count in most[:_SHOWN]]
+        shown = [(name, f"{count:,}") for name, count in most[:SHOWN]]
         parts += ["## Events no feature claims", table(("event", "count"), shown)]
         if len(most) > len(shown):
             parts.append(f"... and {len(most) - len(shown):,} more.")
@@ -131,20 +132,20 @@ def plan_summary(result: PlanResult) -> str:
     goal = playbook.goal
     return "\n\n".join(
         [
-            f"# Plan of {_cell(plan.playbook)}",
+            f"# Plan of {cell(plan.playbook)}",
             f"**{_accounts(plan.count_accounts)}** with {plan.count_contacts:,} contacts would enter, as of "
-            f"{_cell(datetime.fromisoformat(summary['as_of']))} UTC. Planning itself sends nothing.",
+            f"{cell(datetime.fromisoformat(summary['as_of']))} UTC. Planning itself sends nothing.",
             *_stale(plan.planned_at - datetime.fromisoformat(summary["as_of"])),
             *_audience(summary),
-            *([f"Checks had held this snapshot; it was {_cell(summary['gate'])}."] if summary.get("gate") else []),
+            *([f"Checks had held this snapshot; it was {cell(summary['gate'])}."] if summary.get("gate") else []),
             table(
                 ("arm", "accounts", "contacts"),
-                [(_words(arm), f"{n['accounts']:,}", f"{n['contacts']:,}") for arm, n in summary["arms"].items()],
+                [(words(arm), f"{n['accounts']:,}", f"{n['contacts']:,}") for arm, n in summary["arms"].items()],
                 empty="Nobody would enter.",
             ),
             f"Holdout: {playbook.holdout:.0%} of accounts get nothing, so that the effect can be measured. "
             + (
-                f"No goal, so no lift is reported: {_cell(goal.none)}"
+                f"No goal, so no lift is reported: {cell(goal.none)}"
                 if goal.within is None
                 else f"Goal: the {goal.by} has {goal.reach} what it is taught, within {goal.within.days} days."
             ),
@@ -152,7 +153,7 @@ def plan_summary(result: PlanResult) -> str:
             table(
                 ("reason", "accounts", "contacts"),
                 [
-                    (_words(reason), f"{n['accounts']:,}", f"{n['contacts']:,}" if n["contacts"] else "all")
+                    (words(reason), f"{n['accounts']:,}", f"{n['contacts']:,}" if n["contacts"] else "all")
                     for reason, n in summary["left_out"].items()
                 ],
                 empty="Nobody who matches is left out.",
@@ -181,7 +182,7 @@ def _audience(summary: Mapping[str, Any]) -> list[str]:
         return []
     told = f"Its audience: {_accounts(count)} match, those who are in or left out among them."
     if (why := summary.get("audience_held")) is not None:
-        told += f" **Nobody enters before this plan is approved:** {_cell(why)}."
+        told += f" **Nobody enters before this plan is approved:** {cell(why)}."
     return [told]
 
 
@@ -215,13 +216,13 @@ def tick_summary(report: TickReport) -> str:
         "fate unknown": sent.unknown + sent.expired,
         "failed": sent.failed,
         "put back for a later tick": sent.put_back,
-        **{f"withheld: {_words(reason)}": count for reason, count in sent.withheld.items()},
+        **{f"withheld: {words(reason)}": count for reason, count in sent.withheld.items()},
     }
     found = [(what, f"{count:,}") for what, count in outcomes.items() if count]
     decisions = [(*_decision(name), f"{count:,}") for name, count in decided.counts.items()]
     parts = [f"# Tick: {tick_headline(report)}"]
     if report.reasons:
-        parts += ["## What stands in the way", _bullets(report.reasons)]
+        parts += ["## What stands in the way", bullets(report.reasons)]
     parts += [
         "## Taken in",
         table(
@@ -243,7 +244,7 @@ def tick_summary(report: TickReport) -> str:
 
 def _decision(name: str) -> tuple[str, str | None]:
     verdict, _, reason = name.partition(":")
-    return _DECISIONS.get(verdict, _words(verdict)), _words(reason) if reason else None
+    return _DECISIONS.get(verdict, words(verdict)), words(reason) if reason else None
 
 
 def outcome_summary(outcomes: Sequence[PlaybookOutcome], *, report: str | None = None) -> str:
@@ -294,7 +295,7 @@ def lift_summary(lift: Lift) -> str:
     balance = "ALARM: the arms are not what was drawn, no verdict holds" if lift.srm.alarm else "as drawn"
     parts.append(f"Sample ratio: {balance} (p = {lift.srm.pvalue:.3g}).")
     if lift.warnings:
-        parts.append(_bullets(lift.warnings))
+        parts.append(bullets(lift.warnings))
     return "\n\n".join(parts)
 
 
@@ -309,7 +310,7 @@ def _stale(age: timedelta) -> list[str]:
 def held_summary(rows: Sequence[Mapping[str, Any]]) -> str:
     """List messages whose fate nobody knows."""
     columns = ["send_id", "playbook", "stage_key", "account_id", "contact_id", "status", "detail", "sending_at"]
-    told = table([_words(name) for name in columns], [[row[name] for name in columns] for row in rows])
+    told = table([words(name) for name in columns], [[row[name] for name in columns] for row in rows])
     return f"# {len(rows)} messages of unknown fate\n\n{told}"
 
 
@@ -321,103 +322,12 @@ def reconcile_summary(result: ReconcileResult) -> str:
         f"{result.remembered} messages were taken that this ledger did not know of.",
     ]
     if result.trouble is not None:
-        lines.append(f"**The log could not be asked**: {_cell(result.trouble)}")
+        lines.append(f"**The log could not be asked**: {cell(result.trouble)}")
     if result.locked is not None:
-        lines.append(f"**Sending stays locked**: {_cell(result.locked)}")
+        lines.append(f"**Sending stays locked**: {cell(result.locked)}")
     return "\n\n".join(lines)
 
 
-def status_summary(status: Status) -> str:
-    """Show how everything stands."""
-    gate = status.gate
-    if gate is None:
-        told = "No refresh has run yet."
-    else:
-        told = f"Gate: **{gate['status']}** at {_cell(gate['checked_at'])} UTC, snapshot {_cell(gate['snapshot_id'])}."
-        if (by_whom := override_of(gate)) is not None:
-            told += f" It was held, and **{_cell(by_whom)}**. What had failed:"
-    alarms = [_bullets(status.alarms)] if status.alarms else []
-    parts = ["# Status", *alarms, told]
-    if gate is not None and gate["reasons"]:
-        parts.append(_bullets(gate["reasons"]))
-    changed = [f"{row['playbook']}: {row['held_because']}" for row in status.audiences if row["held_because"]]
-    if changed:
-        parts += ["## Nobody enters, because the audience changed", _bullets(changed)]
-    for title, rows in (
-        ("Enrollments", status.playbooks),
-        ("Sends", status.sends),
-        ("Approvals", _picked(status.approvals, "playbook approved_by approved_at expires_at")),
-        ("Held or unknown: waits for evidence", _picked(status.held, "playbook stage_key account_id status detail")),
-        (
-            "Controls, newest first",
-            [
-                {**row, "target": row["target"][:60]}  # one release may name a thousand sends
-                for row in _picked(status.controls, "scope target action reason ordered_by ordered_at")
-            ],
-        ),
-    ):
-        shown = rows[:_SHOWN]
-        header = [_words(name) for name in shown[0]] if shown else ()
-        parts += [f"## {title}", table(header, [list(row.values()) for row in shown])]
-        if len(rows) > len(shown):
-            parts.append(f"... and {len(rows) - len(shown)} more; `--json` lists all.")
-    return "\n\n".join(parts)
-
-
-def _picked(rows: Sequence[Mapping[str, Any]], names: str) -> list[Mapping[str, Any]]:
-    """Return the columns a person reads; `--json` has them all."""
-    return [{name: row.get(name) for name in names.split()} for row in rows]
-
-
-def explanation_summary(found: Explanation) -> str:
-    """Say why somebody did or did not get a mail."""
-    parts = [
-        f"# Contact {_cell(found.contact_id)} of {_cell(found.account_id)}",
-        f"As of snapshot `{found.snapshot_id}`. Last mail: {_cell(found.last_mail_at)}.",
-    ]
-    if found.gate_held:
-        parts.append(f"The gate holds: {_cell(found.gate_held)}")
-    return "\n\n".join([*parts, *(_playbook(one) for one in found.playbooks)])
-
-
-def _playbook(one: PlaybookExplanation) -> str:
-    if one.enters:
-        told = "Would enter." if one.entries_held else "Would enter at the next tick."
-    elif one.left_out:
-        told = f"Left out: {one.left_out.replace('_', ' ')}."
-    elif one.enrollments:
-        told = "Is in, or has been."
-    else:
-        told = "Does not match."
-    parts = [
-        f"## {_cell(one.playbook)}: {told}",
-        f"Arm of the account: **{one.arm}**. Teaches: {_cell(one.feature_key)}.",
-    ]
-    if one.entries_held:
-        parts.append(f"Nobody may enter now: {_cell(one.entries_held)}")
-    parts.append(
-        table(("predicate", "seen", "holds"), [(seen.text, _values(seen.values), seen.holds) for seen in one.where])
-    )
-    for entry in one.enrollments:
-        parts.append(
-            f"Entry {entry.entry_no} on {_cell(entry.enrolled_at)}, arm {entry.arm}"
-            + (f", ended {_cell(entry.ended_at)}" if entry.ended_at else "")
-            + ("" if entry.is_contact_in else "; this contact was not chosen, or has left")
-            + "."
-        )
-        if entry.ended_stages:
-            parts.append(_bullets(f"{key}: over since {_cell(at)}" for key, at in entry.ended_stages))
-        if (step := entry.next_stage) is not None:
-            verdict = (
-                f"now: {step.verdict} {step.reason or ''} {step.detail}".strip() if step.verdict else "not due yet"
-            )
-            parts.append(f"Next: {_cell(step.stage_key)}, due {_cell(step.due_at)}; {_cell(verdict)}.")
-    return "\n\n".join(parts)
-
-
-def _values(values: Any) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in values.items()) if hasattr(values, "items") else str(values)
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join("- " + _LEADING.sub(r"\1\\\2", _cell(line)) for line in lines)
+def bullets(lines: Iterable[str]) -> str:
+    """Return a list; lines are data, never markup."""
+    return "\n".join("- " + _LEADING.sub(r"\1\\\2", cell(line)) for line in lines)

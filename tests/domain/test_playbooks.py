@@ -235,6 +235,10 @@ def test_a_playbook_says_how_accounts_enter() -> None:
     plain = Playbook.model_validate(PLAYBOOK)
     assert (plain.enter, plain.only_new, plain.opens_on(NOW)) == ("match", True, None)
     assert not Playbook.model_validate(PLAYBOOK | {"backfill": "all"}).only_new
+    by_day = Playbook.model_validate(PLAYBOOK | {"enter": "calendar", "calendar": [NOW.date()]})
+    by_hand = Playbook.model_validate(PLAYBOOK | {"enter": "manual", "holdout": "0%"})
+    assert [one.takes_in(NOW) for one in (plain, by_day, by_hand)] == [True, True, False]
+    assert not by_day.takes_in(NOW - timedelta(days=1))
     for wrong, says in (
         ({"enter": "calendar"}, "go together"),
         ({"calendar": ["2026-03-03"]}, "go together"),

@@ -11,11 +11,12 @@ import pytest
 
 from tests.gate.conftest import AS_OF, NOW, World, build_of, write_warehouse
 from uptake.errors import Refused, SnapshotError
-from uptake.markdown import plan_summary, refresh_summary, status_summary
+from uptake.markdown import plan_summary, refresh_summary
 from uptake.operations.override import Overridden, override
 from uptake.operations.refresh import RefreshResult
 from uptake.operations.status import Status
 from uptake.ports import Build
+from uptake.status_summary import status_summary
 
 pytestmark = pytest.mark.slow
 

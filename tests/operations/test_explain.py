@@ -88,6 +88,49 @@ def test_an_open_task_is_told_and_is_no_mail(town, now):
     assert found.last_mail_at is None
 
 
+def test_what_is_waited_for_is_told_until_when_and_when_it_could_leave(town, now):
+    town.releases["alpha"] = town.release(
+        stages={"why": {"email": "why.md", "wait_until": "feature.adoption_state == 'tried'", "for": "4d"}}
+    )
+    town.approve()
+    town.tick()
+    stage = ask(town, treated(town), now)[1].enrollments[0].next_stage
+    assert (stage.kind, stage.verdict, stage.reason) == ("email", "retry", "waiting")
+    assert (stage.wait.holds, stage.wait.until) == (False, now + 4 * DAY)
+    assert dict(stage.wait.seen[0].values) == {"feature.adoption_state": "never"}
+    assert (stage.zone, stage.earliest_at) == ("Europe/Berlin", now)
+    evening = now + timedelta(hours=9)  # 19:00 in Berlin
+    assert ask(town, treated(town), evening)[1].enrollments[0].next_stage.earliest_at == now + timedelta(hours=22)
+
+
+def test_an_open_task_is_told_with_who_does_it_and_when_the_journey_goes_on(town, now):
+    town.releases["alpha"] = town.release(stages={"call": {"task": "Call", "within": "2d", "owner": "rep"}})
+    town.approve()
+    town.tick()
+    task = ask(town, treated(town), now)[1].enrollments[0].next_stage.task
+    assert (task.title, task.owner, task.due_at, task.lapses_at) == ("Call", "rep", now + 2 * DAY, now + 9 * DAY)
+
+
+def test_why_nobody_may_enter_is_told_as_a_tick_would(town, now):
+    town.settle(40, is_plain=True, prefix="more")
+    town.publish(snapshot_id="many")
+    town.approve()
+    town.tick()
+    town.settle(90, is_plain=True, prefix="new")
+    town.publish(now + timedelta(hours=1), snapshot_id="crowd")
+    held = town.tick(now + timedelta(hours=1)).held["alpha"]
+    _, answer = ask(town, "contact-new-0-0", now + timedelta(hours=1))
+    assert (answer.enters, answer.entries_held) == (True, held)
+    assert answer.at_most < 90
+    for row in town.accounts.values():
+        row["plan"] = "free"
+    town.publish(now + timedelta(hours=2), snapshot_id="none")
+    held = town.tick(now + timedelta(hours=2)).held["alpha"]
+    _, answer = ask(town, "contact-more-0-0", now + timedelta(hours=2))
+    assert (answer.enters, answer.entries_held) == (False, held)
+    assert "audience" in held
+
+
 def test_a_holdout_waits_for_no_stage(town, now):
     town.approve()
     town.tick()

@@ -324,6 +324,18 @@ def test_an_audience_that_falls_holds_the_playbook_and_people_already_in_go_on(c
     assert "fell from 60 to 25" in crowd.rows("select detail from runs order by run_id desc")[0][0]
 
 
+def test_a_closed_calendar_is_no_change_of_the_audience(town, now):
+    days = [now.date(), (now + 10 * DAY).date()]
+    town.releases["alpha"] = town.release(enter="calendar", calendar=days, backfill="none")
+    town.settle(60, is_plain=True, prefix="more")
+    town.publish()
+    town.approve()
+    assert town.tick().entered["alpha"] > 60
+    town.publish(now + 5 * DAY, snapshot_id="closed")
+    assert town.tick(now + 5 * DAY).held == {}
+    assert town.plan(now=now + 5 * DAY).plan.summary["audience"] is None
+
+
 def test_a_changed_audience_stays_held_over_later_snapshots_until_it_is_approved(crowd, now):
     crowd.settle(90, prefix="new", is_plain=True)
     for day in (1, 2):

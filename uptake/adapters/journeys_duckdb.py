@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -14,11 +14,10 @@ from uptake.adapters.conditions_duckdb import Place, condition_names
 from uptake.adapters.journeys import advance, clocks, entry, side
 from uptake.adapters.journeys.facts import rows
 from uptake.adapters.journeys.memory import Memory, World
+from uptake.adapters.journeys.upcoming import mails_from, upcoming
 from uptake.adapters.loaded_marts import LoadedMarts
 from uptake.domain.conditions import Condition, Seen, evaluate, explain, parse
-from uptake.domain.playbooks import Release, Stage
-from uptake.domain.ways import earliest
-from uptake.domain.windows import next_allowed
+from uptake.domain.playbooks import Release
 from uptake.ports import Advance, ControlState, Entry, Snapshot
 
 FORECAST_DAYS = 14
@@ -80,12 +79,45 @@ class DuckJourneys:
                 self._advances.keep(None, world, found, now=now, until=advance.next_change(marts))
         return found
 
+    def upcoming(
+        self,
+        releases: Mapping[int, Release],
+        snapshot: Snapshot,
+        ledger: Mapping[str, pa.Table],
+        now: datetime,
+        *,
+        following: Mapping[int, int],
+        days: int,
+    ) -> pa.Table:
+        """Count the mails of the next days to those who are in, at most, as if nothing stood in between."""
+        with self._marts.open(snapshot) as marts:
+            counting = advance.stand(marts, releases, following, _read, ledger, ControlState(), now, gate_held=None)
+            return upcoming(marts, counting, now, days=days)
+
     def taught(
         self, release: Release, snapshot: Snapshot, *, contact_id: str | None = None, limit: int = 1
     ) -> pa.Table:
         """Return contacts with the feature each would be taught, whoever may enter."""
         with self._marts.open(snapshot) as marts:
             return entry.taught(marts, release, contact_id=contact_id, limit=limit)
+
+    def zone(
+        self,
+        release: Release,
+        snapshot: Snapshot,
+        ledger: Mapping[str, pa.Table],
+        *,
+        contact_id: str,
+        account_id: str,
+    ) -> str:
+        """Return the zone whose clock counts for this recipient."""
+        with self._marts.open(snapshot) as marts:
+            side.lay(marts, ledger, {0: (0, release)}, ControlState(), snapshot.as_of)
+            asked = pa.table({"version_id": [0], "contact_id": [contact_id], "account_id": [account_id]})
+            marts.register("recipient", asked)
+            clocks.find_zones(marts, "recipient")
+            (zone,) = marts.execute("select zone from contact_zones").fetchall()[0]
+        return str(zone)
 
     def facts(self, contacts: pa.Table, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime) -> pa.Table:
         """Return what conditions see of these contacts, a column for every dotted name."""
@@ -121,8 +153,9 @@ class DuckJourneys:
             zones = marts.execute("select zone, count(*) from contact_zones group by zone").fetchall()
         counts: Counter[tuple[object, str]] = Counter()
         for zone, count_contacts in zones:
-            for stage_key, moment in _schedule(release, zone, now):
-                counts[moment.date(), stage_key] += count_contacts
+            for stage_key, moment in mails_from(release, zone, now):
+                if moment < now + timedelta(days=FORECAST_DAYS):
+                    counts[moment.date(), stage_key] += count_contacts
         order = list(release.playbook.stages)
         lines = [
             {"day": day, "stage_key": stage_key, "count_sends": count}
@@ -131,21 +164,6 @@ class DuckJourneys:
             )
         ]
         return pa.Table.from_pylist(lines, schema=_FORECAST)
-
-
-def _schedule(release: Release, zone: str, now: datetime) -> Sequence[tuple[str, datetime]]:
-    """Return when somebody in this zone who enters now gets each e-mail, over the days of the forecast."""
-    workspace, stages = release.workspace, release.playbook.stages
-
-    def arrive(start: timedelta, stage: Stage) -> timedelta:
-        due_at = now + start + stage.after
-        if stage.email is not None:
-            due_at = next_allowed(due_at, zone, workspace.window, workspace.holidays)
-        return due_at - now
-
-    ends = earliest(stages, arrive)
-    found = [(key, now + ends[key]) for key, stage in stages.items() if stage.email is not None and key in ends]
-    return [(key, moment) for key, moment in found if moment < now + timedelta(days=FORECAST_DAYS)]
 
 
 def _conditions(releases: Mapping[int, Release]) -> Iterator[Condition]:

@@ -309,6 +309,10 @@ class Playbook(Strict):
         today = now.astimezone(UTC).date()
         return max((day for day in self.calendar if day <= today < day + CALENDAR_OPEN), default=None)
 
+    def takes_in(self, now: datetime) -> bool:
+        """Say whether anybody may enter by matching now."""
+        return self.enter == "match" or (self.enter == "calendar" and self.opens_on(now) is not None)
+
     @property
     def measured_for(self) -> timedelta:
         """How long after entry its enrollments are looked at."""

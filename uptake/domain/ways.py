@@ -68,13 +68,17 @@ def next_stage(
     return next(to for to, when in ways(stages, at) if when is None or holds(when) is True)
 
 
-def earliest(stages: Mapping[str, Stage], arrive: Callable[[timedelta, Stage], timedelta]) -> dict[str, timedelta]:
+def earliest(
+    stages: Mapping[str, Stage], arrive: Callable[[timedelta, Stage], timedelta], *, first: str | None = None
+) -> dict[str, timedelta]:
     """Return when each stage can end at the earliest, counted from entry; a stage no way leads to is absent.
+
+    With `first`, counted from when the stage before that one ended.
 
     `arrive`: the end of the stage before and a stage -> the end of that stage, if every condition is true at once.
     """
     ends: dict[str, timedelta] = {}
-    starts: dict[str, timedelta] = {next(iter(stages)): timedelta(0)}
+    starts: dict[str, timedelta] = {first or next(iter(stages)): timedelta(0)}
     for key, stage in stages.items():
         if key not in starts:
             continue

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from uptake.domain.arms import Arm
 from uptake.errors import Held, Refused
+from uptake.operations.entering import entries_held
 from uptake.operations.gate import fresh_gate
 from uptake.operations.plan import goal_hash
-from uptake.operations.tick import entries_held
 from uptake.ports import Journeys, Ledger, Snapshots
 
 
@@ -42,7 +42,7 @@ def enter(
     controls = ledger.releases.controls()
     held = entries_held(approval, controls, now, goal_hash=goal_hash(gate.snapshot, approval.release))
     if held is not None:
-        raise Held(f"{account_id} was not taken into {playbook}: {held}")
+        raise Held(f"{account_id} was not taken into {playbook}: {held.reason}")
     tables = ledger.enrollments.tables(now=now)
     entry = journeys.entrants(
         approval.release, gate.snapshot, tables, now, controls=controls, account_id=account_id, by_hand=True

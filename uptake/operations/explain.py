@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from uptake.domain.arms import Arm, arm_of
 from uptake.domain.conditions import Seen
-from uptake.domain.enrollments import due_at, places, stage_orders, task_ended_at
+from uptake.domain.enrollments import LATEST, due_at, places, stage_orders, task_ended_at
 from uptake.domain.playbooks import Cap, Release, Stage
 from uptake.domain.ways import next_stage
+from uptake.domain.windows import next_allowed
 from uptake.errors import Refused
+from uptake.operations.entering import entries_held, limit_of, look
 from uptake.operations.gate import Gate, fresh_gate
 from uptake.operations.plan import goal_hash
 from uptake.operations.preview import outside
-from uptake.operations.tick import counting_releases, entries_held
+from uptake.operations.tick import counting_releases
 from uptake.ports import Approved, ControlState, Entry, Journeys, Ledger, Snapshot, Snapshots
 
 
@@ -33,11 +35,36 @@ class CapUse:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wait:
+    """What a stage waits for, once it is due."""
+
+    seen: tuple[Seen, ...]
+    holds: bool | None
+    until: datetime  # then it goes on without
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenTask:
+    """The task that this contact's journey waits for."""
+
+    task_id: int
+    title: str
+    owner: str | None
+    due_at: datetime
+    lapses_at: datetime  # then the journey goes on without it
+
+
+@dataclass(frozen=True, kw_only=True)
 class NextStage:
     """The stage a contact waits for."""
 
     stage_key: str
+    kind: Literal["email", "task"]
     due_at: datetime
+    earliest_at: datetime  # when it is due and the recipient's window is open
+    zone: str  # of the recipient's clock
+    wait: Wait | None  # None: it waits for nothing
+    task: OpenTask | None  # None: it is not open
     when: tuple[Seen, ...]  # each predicate of the stage's condition with the values seen now
     when_holds: bool | None
     waits_for: str | None  # the status of a mail that is on its way, or `task` for one that nobody closed
@@ -71,6 +98,7 @@ class PlaybookExplanation:
     expires_at: datetime | None
     entries_held: str | None  # why nobody may enter it now
     arm: str  # of the account, drawn or recorded
+    at_most: int | None  # accounts that may enter in one tick, by its approval
     enters: bool  # would enter at a tick now
     left_out: str | None  # why not; None when it enters or does not match
     where: tuple[Seen, ...]
@@ -128,6 +156,7 @@ def explain(
         ledger=ledger,
         gate=gate,
         snapshot=gate.snapshot,
+        everybody=tables,
         tables=_around(tables, person["account_id"]),
         controls=ledger.releases.controls(),
         contact_id=contact_id,
@@ -159,7 +188,8 @@ class _Asked:
     ledger: Ledger
     gate: Gate
     snapshot: Snapshot
-    tables: Mapping[str, pa.Table]
+    everybody: Mapping[str, pa.Table]
+    tables: Mapping[str, pa.Table]  # of those around this account
     controls: ControlState
     contact_id: str
     account_id: str
@@ -215,18 +245,15 @@ def _playbook(
     ]
     drawn = arm_of(asked.account_id, salt=release.name, holdout=rules.holdout, global_control=workspace.global_control)
     addresses = [row["address_hash"] for row in _where(asked.tables["people"], "contact_id", asked.contact_id)]
+    enters = asked.contact_id in entry.contacts["contact_id"].to_pylist()
     return PlaybookExplanation(
         playbook=release.name,
         approved_by=None if approval is None else approval.approved_by,
         expires_at=None if approval is None else approval.expires_at,
-        entries_held=(
-            "no release of it is approved"
-            if approval is None
-            else asked.gate.held
-            or entries_held(approval, asked.controls, asked.now, goal_hash=goal_hash(asked.snapshot, approval.release))
-        ),
+        entries_held=_entries_held(asked, approval, enters=enters),
+        at_most=None if approval is None else limit_of(approval),
         arm=recorded[0] if recorded else drawn.value,
-        enters=asked.contact_id in entry.contacts["contact_id"].to_pylist(),
+        enters=enters,
         left_out=_left_out(entry, asked.contact_id),
         where=where,
         where_holds=holds,
@@ -235,6 +262,22 @@ def _playbook(
         person_cap=_cap_use(asked, workspace.caps.person, "address_hash", addresses),
         account_cap=_cap_use(asked, workspace.caps.account, "account_id", [asked.account_id]),
     )
+
+
+def _entries_held(asked: _Asked, approval: Approved | None, *, enters: bool) -> str | None:
+    """Return why nobody may enter now. Everybody is counted only where that decides about this contact."""
+    if approval is None:
+        return "no release of it is approved"
+    if asked.gate.held is not None:
+        return asked.gate.held
+    if enters:
+        seen = look(asked.journeys, approval, asked.snapshot, asked.everybody, asked.ledger, asked.controls, asked.now)
+        return None if seen.hold is None else seen.hold.reason
+    hold = entries_held(approval, asked.controls, asked.now, goal_hash=goal_hash(asked.snapshot, approval.release))
+    if hold is not None:
+        return hold.reason
+    audience = asked.ledger.releases.last_audience(approval.playbook)
+    return None if audience is None else audience.held
 
 
 def _left_out(entry: Entry, contact_id: str) -> str | None:
@@ -369,11 +412,23 @@ def _next_stage(
     )
     if key is None:
         return None
-    text = stages[key].when
-    holds, when = (True, ()) if text is None else asked.journeys.seen(text, "when", facts, asked.now)
+    stage = stages[key]
+    due = due_at(stage.after, enrolled_at=enrolled_at, ended_at=[moment for _, moment in ended])
+    holds, when = _asked_of(asked, stage.when, facts)
+    zone = asked.journeys.zone(
+        release, asked.snapshot, asked.tables, contact_id=asked.contact_id, account_id=asked.account_id
+    )
+    workspace = release.workspace
+    is_mail = stage.email is not None
+    now_or_later = max(due, asked.now)
     return NextStage(
         stage_key=key,
-        due_at=due_at(stages[key].after, enrolled_at=enrolled_at, ended_at=[moment for _, moment in ended]),
+        kind="email" if is_mail else "task",
+        due_at=due,
+        earliest_at=next_allowed(now_or_later, zone, workspace.window, workspace.holidays) if is_mail else now_or_later,
+        zone=zone,
+        wait=_wait(asked, stage, facts, due),
+        task=_task(asked, enrollment["enrollment_id"], key),
         when=when,
         when_holds=holds,
         waits_for=under_way[0] if under_way else None,
@@ -381,6 +436,31 @@ def _next_stage(
         reason=None if verdict is None else verdict["reason"],
         detail="" if verdict is None else verdict["detail"],
     )
+
+
+def _asked_of(asked: _Asked, text: str | None, facts: Mapping[str, Any]) -> tuple[bool | None, tuple[Seen, ...]]:
+    return (True, ()) if text is None else asked.journeys.seen(text, "when", facts, asked.now)
+
+
+def _wait(asked: _Asked, stage: Stage, facts: Mapping[str, Any], due: datetime) -> Wait | None:
+    if stage.wait_until is None or stage.wait_for is None:
+        return None
+    holds, seen = _asked_of(asked, stage.wait_until, facts)
+    return Wait(seen=seen, holds=holds, until=due + stage.wait_for)
+
+
+def _task(asked: _Asked, enrollment_id: int, stage_key: str) -> OpenTask | None:
+    """Return the open task of this stage, if it is waited for still."""
+    for row in asked.ledger.read("open_tasks"):
+        if (row["enrollment_id"], row["stage_key"]) == (enrollment_id, stage_key):
+            return OpenTask(
+                task_id=row["task_id"],
+                title=row["title"],
+                owner=row["owner"],
+                due_at=row["due_at"],
+                lapses_at=row["due_at"] + LATEST,
+            )
+    return None
 
 
 def _where(table: pa.Table, column: str, value: str) -> list[dict[str, Any]]:

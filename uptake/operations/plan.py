@@ -69,8 +69,9 @@ def plan(
         summary={
             **_summary(release, snapshot, entry, forecast),
             "gate": override_of(ledger.gates.of(snapshot.snapshot_id)),
-            "audience": audience.count_accounts,
-            "audience_held": audience.held,
+            # On a day on which nobody is asked there is no audience that a later one could be compared with.
+            "audience": audience.count_accounts if release.playbook.takes_in(now) else None,
+            "audience_held": audience.held if release.playbook.takes_in(now) else None,
             "matched_before_launch": _outside(entry, tables["launches"], name),
         },
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from uptake.operations.standing import Standing
 from uptake.ports import Ledger
 
 _ORDERS = 20  # the newest; a ledger keeps all of them
@@ -17,32 +18,35 @@ class Status:
     """How everything stands."""
 
     gate: Mapping[str, Any] | None
-    playbooks: list[Mapping[str, Any]]  # enrollments by playbook and arm
+    playbooks: Sequence[Standing]
     sends: list[Mapping[str, Any]]
     held: list[Mapping[str, Any]]  # sends whose fate nobody knows
     approvals: list[Mapping[str, Any]]
     controls: list[Mapping[str, Any]]
     audiences: list[Mapping[str, Any]] = field(default_factory=list)  # of each playbook, and why it takes nobody in
     alarms: list[str] = field(default_factory=list)  # what somebody has to look at now
+    enrollments: list[Mapping[str, Any]] = field(default_factory=list)  # by playbook, arm and status
 
 
-def status(ledger: Ledger, *, now: datetime, tick_interval: timedelta) -> Status:
+def status(ledger: Ledger, playbooks: Sequence[Standing] = (), *, now: datetime, tick_interval: timedelta) -> Status:
     """Return how everything stands at `now`.
 
     Args:
         ledger: Operational truth.
+        playbooks: Where each playbook stands.
         now: The moment of asking.
         tick_interval: How often ticks should come; what waits for twice as long is an alarm.
     """
     return Status(
         gate=ledger.gates.latest(),
-        playbooks=ledger.read("enrollments_by_playbook"),
+        playbooks=playbooks,
         sends=ledger.read("sends_by_playbook"),
         held=ledger.read("stuck_sends"),
         approvals=ledger.read("approvals"),
         controls=ledger.read("controls")[:_ORDERS],
         audiences=ledger.read("audiences"),
         alarms=alarms(ledger, now=now, tick_interval=tick_interval),
+        enrollments=ledger.read("enrollments_by_playbook"),
     )
 
 

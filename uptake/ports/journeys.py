@@ -108,6 +108,22 @@ class Journeys(Protocol):
     ) -> pa.Table:
         """Forecast the sends of the entrants, at most: day, stage_key, count_sends; for 14 days."""
 
+    def upcoming(
+        self,
+        releases: Mapping[int, Release],
+        snapshot: Snapshot,
+        ledger: Mapping[str, pa.Table],
+        now: datetime,
+        *,
+        following: Mapping[int, int],
+        days: int,
+    ) -> pa.Table:
+        """Count the mails of the next `days` to those who are in: playbook, day, stage_key, count_sends.
+
+        At most so many, at the earliest: as if every condition held and nothing stood in between. What a person has to
+        do first is not foreseen.
+        """
+
     def taught(
         self, release: Release, snapshot: Snapshot, *, contact_id: str | None = None, limit: int = 1
     ) -> pa.Table:
@@ -115,6 +131,17 @@ class Journeys(Protocol):
 
         Columns contact_id, account_id, feature_key (NULL: there is nothing to teach); empty when nobody is found.
         """
+
+    def zone(
+        self,
+        release: Release,
+        snapshot: Snapshot,
+        ledger: Mapping[str, pa.Table],
+        *,
+        contact_id: str,
+        account_id: str,
+    ) -> str:
+        """Return the IANA name of the zone whose clock counts for this recipient."""
 
     def facts(self, contacts: pa.Table, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime) -> pa.Table:
         """Return what conditions see of these contacts: `contacts` and a column for every dotted name.

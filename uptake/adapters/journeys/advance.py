@@ -65,6 +65,28 @@ def decide(
     gate_held: str | None,
 ) -> Advance:
     """Decide for every open enrollment; see `uptake.ports.Journeys.advance`."""
+    counting = stand(connection, releases, following, read, ledger, controls, now, gate_held=gate_held)
+    return Advance(
+        endings=connection.execute(endings.LEAVING).to_arrow_table().cast(ENDINGS),
+        account_endings=connection.execute("select enrollment_id, reason from enrollments_ending order by 1")
+        .to_arrow_table()
+        .cast(ACCOUNT_ENDINGS),
+        verdicts=_verdicts(connection, counting, read, now, gate_held=gate_held),
+    )
+
+
+def stand(
+    connection: duckdb.DuckDBPyConnection,
+    releases: Mapping[int, Release],
+    following: Mapping[int, int],
+    read: Callable[[str, Place], Condition],
+    ledger: Mapping[str, pa.Table],
+    controls: ControlState,
+    now: datetime,
+    *,
+    gate_held: str | None,
+) -> dict[int, tuple[int, Release]]:
+    """Build `cursors` and `enrollments_ending`; return by entered version the one that counts, and its release."""
     entered = {version_id: following.get(version_id, version_id) for version_id in releases}
     counting = {version_id: (counts_as, releases[counts_as]) for version_id, counts_as in entered.items()}
     side.lay(connection, ledger, counting, controls, now, gate_held=gate_held)
@@ -79,13 +101,7 @@ def decide(
     _judge(connection, "branches", "standing", read, "when", now, {} if gate_held else _branches(counting))
     connection.execute(endings.CURSORS)
     connection.execute(endings.ENROLLMENTS)
-    return Advance(
-        endings=connection.execute(endings.LEAVING).to_arrow_table().cast(ENDINGS),
-        account_endings=connection.execute("select enrollment_id, reason from enrollments_ending order by 1")
-        .to_arrow_table()
-        .cast(ACCOUNT_ENDINGS),
-        verdicts=_verdicts(connection, counting, read, now, gate_held=gate_held),
-    )
+    return counting
 
 
 _WAITS = frozenset({Reason.OUTSIDE_WINDOW, Reason.PAUSED, Reason.WAITING, Reason.GATE_HELD})

@@ -246,7 +246,7 @@ def decide(
     by_hand: bool = False,
 ) -> Entry:
     """Decide who enters `release` now; with `account_id`, look at that account alone; `by_hand`, because it shall."""
-    if not by_hand and not takes_in(release, now):
+    if not by_hand and not release.playbook.takes_in(now):
         return Entry(contacts=CONTACTS.empty_table(), left_out=LEFT_OUT.empty_table())
     side.lay(connection, ledger, {0: (0, release)}, controls, now)
     connection.register("entry_rule", pa.Table.from_pylist([_rule(release, now, by_hand=by_hand)], schema=_RULE))
@@ -273,12 +273,6 @@ def decide(
         contacts=connection.execute(_ENTRANTS).to_arrow_table().cast(CONTACTS),
         left_out=connection.execute(_LEFT_OUT).to_arrow_table().cast(LEFT_OUT),
     )
-
-
-def takes_in(release: Release, now: datetime) -> bool:
-    """Say whether anybody may enter by matching now."""
-    playbook = release.playbook
-    return playbook.enter == "match" or (playbook.enter == "calendar" and playbook.opens_on(now) is not None)
 
 
 def rests_on(ledger: Mapping[str, pa.Table], release: Release) -> dict[str, pa.Table]:

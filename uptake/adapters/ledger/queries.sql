@@ -108,6 +108,13 @@ select p.plan_id, p.playbook, p.version_id, p.release_hash, p.plan_hash, p.snaps
 from plans as p
 order by p.plan_key desc
 
+-- latest_plans --
+-- The newest plan of each playbook, without the people in it.
+select playbook, plan_id, release_hash, planned_at
+from plans
+where plan_key in (select max(plan_key) from plans group by playbook)
+order by playbook
+
 -- approvals --
 select a.approval_id, a.plan_id, a.playbook, a.version_id, p.release_hash, a.approved_by, a.approved_at, a.expires_at,
     a.tolerance
