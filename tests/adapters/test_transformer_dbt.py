@@ -490,6 +490,7 @@ def test_a_failed_test_is_a_check_and_names_what_it_kept_from_being_built(root, 
     done = DbtTransformer(project=project, home=tmp_path / "home").build(source="uptake", raw=raw, as_of=AS_OF)
     checks = {check.name: check for check in done.checks}
     assert checks["dbt:assert_nothing_happens_after_as_of"].blocks
+    assert checks["dbt:assert_nothing_happens_after_as_of"].rows[0].endswith("date_day=2026-03-01")
     assert checks["dbt:accounts_current"].status == "missing"
     assert checks["dbt:accounts_current_has_one_row_per_account"].status == "missing"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+import duckdb
+
 from uptake.ports import Check, Protects
 
 Severity = Literal["critical", "warning"]
@@ -14,6 +16,11 @@ Status = Literal["passed", "failed", "errored", "missing", "baseline"]
 VALUE_MARTS = frozenset({"fct_outcomes"})
 #: What is seen in a value mart, and says that sending itself is wrong.
 OF_SENDING = frozenset({"gx:fct_outcomes:unexpected_rows_expectation:holdout_got_no_mail"})
+#: Columns that say which row it is. Nothing else of a row is ever shown.
+IDS = (
+    "account_id", "contact_id", "feature_key", "date_day", "week_ends_on", "playbook", "enrollment_id",
+    "recommendation_rank", "event_id", "subscription_id", "ticket_id", "source",
+)  # fmt: skip
 _ADDRESS = re.compile(r"\S+@\S+")
 _HARMLESS = re.compile(r"[\w.:/-]{1,64}")
 
@@ -51,3 +58,16 @@ def shown(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(shown(item) for item in value)
     return text if _HARMLESS.fullmatch(text := str(value)) else "(text not shown)"
+
+
+def rows_by_id(found: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """Return the rows of an executed query as they may be shown: `account_id=a1, feature_key=api`.
+
+    Each row by its ids alone; none when the query has no column that is one.
+    """
+    names = [column[0] for column in found.description]
+    return tuple(
+        ", ".join(f"{name}={shown(value)}" for name, value in zip(names, row, strict=True) if name in IDS)
+        for row in found.fetchall()
+        if set(names) & set(IDS)
+    )

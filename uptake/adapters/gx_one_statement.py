@@ -14,14 +14,9 @@ from typing import Any
 
 import duckdb
 
-from uptake.adapters.check_results import shown
+from uptake.adapters.check_results import rows_by_id
 
 SAMPLES = 3  # values, and rows, shown of those that broke a rule
-#: Columns that say which row it is. Nothing else of a row is ever shown.
-IDS = (
-    "account_id", "contact_id", "feature_key", "date_day", "playbook", "enrollment_id", "recommendation_rank",
-    "event_id", "subscription_id", "ticket_id",
-)  # fmt: skip
 
 _FORMAT = {"result_format": {"result_format": "BASIC", "partial_unexpected_count": SAMPLES}}
 _KNOWN = {"column", "min_value", "max_value", "strict_min", "strict_max", "value_set", "mostly", "column_set",
@@ -178,13 +173,7 @@ def _values(connection: duckdb.DuckDBPyConnection, expectation: Any, question: _
 
 def _samples(connection: duckdb.DuckDBPyConnection, question: _Question) -> tuple[str, ...]:
     """Return a few of the breaking rows, by their ids alone."""
-    found = connection.execute(f"select * from ({question.rows}) limit {SAMPLES}")  # noqa: S608
-    names = [column[0] for column in found.description]
-    return tuple(
-        ", ".join(f"{name}={shown(value)}" for name, value in zip(names, row, strict=True) if name in IDS)
-        for row in found.fetchall()
-        if set(names) & set(IDS)
-    )
+    return rows_by_id(connection.execute(f"select * from ({question.rows}) limit {SAMPLES}"))  # noqa: S608
 
 
 def _literal(value: object) -> str | None:

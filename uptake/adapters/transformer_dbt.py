@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import duckdb
 import pyarrow as pa
 
+from uptake.adapters.dbt_failures import with_rows
 from uptake.adapters.freshness import declared_limits, mapped_limits, source_freshness
 from uptake.adapters.key_ring import open_key_ring
 from uptake.adapters.long_lines import long_line
@@ -79,8 +80,8 @@ class DbtTransformer:
             invocation_id = get_invocation_id()
         results = {result.node.unique_id: result for result in outcome}
         _refuse_broken_models(results)
-        checks = _checks_of(manifest, results)
         with self._session() as session:
+            checks = with_rows(session, _checks_of(manifest, results), results)
             built_as_of = _naive_utc(session.sql("select as_of from intermediate.int_as_of").fetchone())
             limits = declared_limits(manifest, staging) if mapping is None else mapped_limits(mapping)
             checks.append(source_freshness(session, source, limits, built_as_of))
