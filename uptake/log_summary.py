@@ -76,7 +76,9 @@ def _headline(found: Inspection) -> str:
     if not found.is_catalogued:
         claimed = f"The catalogue has no feature of the source `{found.source}` yet: {names:,} event names are to map."
     elif found.unmapped:
-        claimed = f"{len(found.unmapped)} of {names:,} event names, {unmapped:,} events, belong to no feature."
+        belong = "belong" if len(found.unmapped) > 1 else "belongs"
+        which = f"{len(found.unmapped)} of {_count(names, 'event name')}, {_count(unmapped, 'event')}"
+        claimed = f"{which}, {belong} to no feature."
     else:
         claimed = "Every event name belongs to a feature of the catalogue."
     accounts = f"in {_count(mapped.count_accounts, 'account')}" if mapped.count_accounts else "and no account"

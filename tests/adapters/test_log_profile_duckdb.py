@@ -102,8 +102,67 @@ def test_a_document_over_many_lines_is_left_alone(tmp_path: Path):
     assert profile(tmp_path).ignored_files == ("manifest.json",)
 
 
+KNOWN = "nothing to read; expected NDJSON, JSON, CSV or Parquet, plain or .gz"
+BINARY = bytes(range(256)) * 40
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("x.md", b"not a log", "x.md is none of these"),
+        ("x.csv", b"", "x.csv is empty"),
+        ("x.ndjson", b"\n \n", "x.ndjson is empty"),
+        ("x.ndjson.gz", gzip.compress(b""), "x.ndjson.gz is empty"),
+        ("x.parquet", b"", "x.parquet is empty"),
+        ("x.csv", BINARY, "x.csv cannot be read: it is not text in UTF-8"),
+        ("x.ndjson", BINARY, "x.ndjson cannot be read: it is not text in UTF-8"),
+        ("x.json", b'{\n"manifest":\n{}}\n', "x.json is none of these"),
+        ("x.csv.gz", b"no gzip at all", "x.csv.gz cannot be read: Not a gzipped file (b'no')"),
+        (
+            "x.ndjson.gz",
+            b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 90,
+            "x.ndjson.gz cannot be read: Error -3 while decompressing data",
+        ),
+    ],
+)
+def test_a_file_of_which_nothing_can_be_made_is_told_in_one_line(tmp_path: Path, name: str, content: bytes, told: str):
+    """Alone it is the reason of a refusal; beside a log it is an oddity of it."""
+    (tmp_path / name).write_bytes(content)
+    for raw in (tmp_path, tmp_path / name):
+        with pytest.raises(UsageError) as refused:
+            profile(raw)
+        assert f"{raw}: {KNOWN}; {told}" in str(refused.value)
+        assert "\n" not in str(refused.value)
+    write(tmp_path, "good.ndjson", event(1))
+    log = profile(tmp_path)
+    assert [table.name for table in log.tables] == ["good.ndjson"]
+    odd = [f"{oddity.where}: {oddity.text}" for oddity in log.oddities if oddity.where] or [*log.ignored_files]
+    assert odd[0].startswith(name)
+
+
+def test_a_file_that_may_not_be_read_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path, "x.csv", "user,time,event", "u1,2026-03-01,a")
+    real = open
+
+    def refuse(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if Path(file) == path:  # a mode of 000 stops everybody but root, who runs the tests in some places
+            raise PermissionError(13, "Permission denied", str(file))
+        return real(file, *args, **kwargs)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(UsageError, match=r"; x\.csv cannot be read: Permission denied$"):
+        profile(tmp_path)
+
+
+def test_many_empty_files_are_one_oddity(tmp_path: Path):
+    for day in range(1, 9):
+        write(tmp_path, f"2026-03-0{day}.ndjson", *([event(day)] if day == 4 else []))
+    odd = oddities(profile(tmp_path))["empty file"]
+    assert (odd.count, odd.where, odd.text) == (7, "2026-03-01.ndjson", "7 files are empty, the first is this")
+
+
 def test_nothing_to_read_is_said(tmp_path: Path):
-    with pytest.raises(UsageError, match="nothing to read; expected NDJSON"):
+    with pytest.raises(UsageError, match=KNOWN):
         profile(tmp_path)
     with pytest.raises(UsageError, match="no such file or folder"):
         profile(tmp_path / "nowhere")
@@ -160,6 +219,8 @@ def test_a_broken_file_leaves_the_others_readable(tmp_path: Path):
     log = profile(tmp_path)
     assert (log.tables[0].files, log.tables[0].rows) == (1, 200)
     assert oddities(log)["unreadable file"].where == "2.ndjson.gz"
+    path.write_bytes(gzip.compress(b"{}")[:-1])  # so short that there is nothing before its end is missed
+    assert profile(tmp_path).tables[0].rows in (200, 201)
     assert str(tmp_path) not in oddities(log)["unreadable file"].text
 
 
@@ -323,6 +384,10 @@ def test_a_staged_source_is_read_by_its_own_mapping(tmp_path: Path):
     assert log.mapped is not None
     assert (log.mapped.by, log.mapped.lines, log.mapped.events) == ("stg_mine__events", 2, 1)
     assert oddities(log)["line without use"].text == "1 line cannot be used: no id"
+    (tmp_path / "in" / "x.json").write_text("")
+    with pytest.raises(UsageError, match=r"nothing to read; expected .*; in/x\.json is empty, for source mine"):
+        DuckLogProfiler(stage).profile(tmp_path, source="mine", now=NOW)
+    write(tmp_path, "in/x.json", {"who": "u1"})
     broken = DuckLogProfiler(lambda source, raw: stage(source, raw, "select nonsense"))
     with pytest.raises(TransformError, match="stg_mine__events: Binder Error"):
         broken.profile(tmp_path, source="mine", now=NOW)

@@ -8,7 +8,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from uptake.adapters.log_profile_duckdb import DuckLogProfiler
 from uptake.adapters.transformer_dbt import DbtTransformer
+from uptake.domain.mapping_draft import mapping_draft
 
 pytestmark = pytest.mark.slow
 
@@ -157,6 +159,17 @@ def test_a_shipped_mapping_loads_a_real_export_whole(
         found = staged(query)
         assert len(found) > 4000
         assert dict(found) == {subscription: owners[subscription] for subscription, _ in found}
+
+
+@pytest.mark.real_data
+def test_the_mapping_that_inspect_drafts_loads_a_real_log_whole(shared_data, stage, tmp_path):
+    log = DuckLogProfiler().profile(shared_data / "sparkify", source=None, now=datetime(2026, 11, 22, tzinfo=UTC))
+    drafted = mapped(tmp_path, mapping_draft(log, name="drafted") or "")
+    staged = stage(drafted, shared_data / "sparkify")
+    assert staged.counts == (8056, 8056, 0, 0, 286)
+    assert staged("select count(distinct user_id), min(occurred_at)::date from staging.stg_usage_events") == [
+        (97, date(2018, 11, 1))
+    ]
 
 
 def test_a_real_export_of_a_vendor_is_an_archive_or_lines_in_any_order_and_again(stage, tmp_path):

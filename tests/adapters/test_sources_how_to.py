@@ -8,11 +8,14 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from uptake.adapters.log_profile_duckdb import DuckLogProfiler
 from uptake.adapters.source_mapping import read_mapping
+from uptake.domain.mapping_draft import mapping_draft
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +49,20 @@ def test_a_newcomer_who_follows_the_page_has_marts(root, tmp_path):
     (tmp_path / "my-log.yml").write_text(mapping + features)
     named = read_mapping(tmp_path / "my-log.yml").resolved(tmp_path / "my-logs")["features"]
     assert [(one["feature_key"], one["ladder_rank"]) for one in named] == [("reports", 1), ("exports", 2)]
+
+
+def test_inspect_drafts_what_the_page_then_says(root, tmp_path):
+    (tmp_path / "usage.csv").write_text(blocks(root, "csv")[0])
+    log = DuckLogProfiler().profile(tmp_path, source=None, now=datetime(2026, 11, 22, tzinfo=UTC))
+    (tmp_path / "drafted.yml").write_text(mapping_draft(log, name="my_log") or "")
+    (tmp_path / "page.yml").write_text(blocks(root, "yaml")[0])
+    drafted, page = (read_mapping(tmp_path / name).resolved(tmp_path) for name in ("drafted.yml", "page.yml"))
+    fields = ("account_id", "user_id", "event_name", "occurred_at")
+    found, expected = (
+        {name: one["inputs"]["events"]["fields"][name]["says"] for name in fields} for one in (drafted, page)
+    )
+    assert found == expected
+    assert drafted["as_of"] == page["as_of"]
 
 
 def test_every_example_of_the_page_is_a_mapping(root, tmp_path):

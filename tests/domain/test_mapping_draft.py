@@ -21,8 +21,9 @@ def log(
         name=played[Role.OCCURRED_AT], rows=9, filled=9, kinds={Kind.TIME: 9}, formats=dict.fromkeys(formats, 1),
         longest=10, shape="99/99/9999",
     )  # fmt: skip
+    others = (replace(when, name=name) for name in played.values() if name != when.name)
     found = RawTable(
-        name="e.csv", format="CSV", files=1, rows=9, unreadable=0, looked_at=9, fields=(when,), roles=played
+        name="e.csv", format="CSV", files=1, rows=9, unreadable=0, looked_at=9, fields=(when, *others), roles=played
     )
     mapped = Mapped(
         by="guess", table="e.csv", roles=played, lookup=lookup, lines=9, events=9, duplicates=0, first_at=None,
@@ -52,6 +53,17 @@ def test_what_was_found_is_mapped():
 def test_without_an_account_each_user_is_one_or_all_are():
     assert draft(log(TimeFormat.ISO_ZONE, **PLAIN, user_id="u"))["account_id"] == {"column": "u", "default": "nobody"}
     assert draft(log(TimeFormat.ISO_ZONE, **PLAIN))["account_id"] == {"value": "everybody"}
+
+
+def test_an_account_that_many_lines_lack_is_nobodys_until_somebody_says_more():
+    found = log(TimeFormat.ISO_ZONE, **PLAIN, account_id="org")
+    for filled, told in (
+        (86, "  account_id: {column: org, default: nobody}  # 14% of the lines say none\n"),
+        (95, "  account_id: org\n"),
+    ):
+        fields = tuple(replace(item, rows=100, filled=filled) for item in found.tables[0].fields)
+        sparse = replace(found, tables=(replace(found.tables[0], fields=fields),))
+        assert told in (mapping_draft(sparse, name="mine") or "")
 
 
 def test_an_account_that_another_table_knows_is_looked_up():

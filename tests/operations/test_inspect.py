@@ -75,7 +75,7 @@ def test_the_result_is_json():
 def test_the_words_say_what_to_do_and_the_lines_to_paste_stand_alone():
     found = look("report.viewed", "signed_in")
     text = inspection_summary(found)
-    assert "1 of 2 event names, 99 events, belong to no feature" in text
+    assert "1 of 2 event names, 99 events, belongs to no feature" in text
     assert "Catalogued, but in no event here: sharing, exports." in text
     assert "duplicate ids: 3 ids come more than once." in text
     assert "mine,signed_in,Signed in,signed_in,3,4\n" in proposals(found)

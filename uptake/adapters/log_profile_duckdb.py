@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from uptake.adapters.log_profile_fields import LOOKED_AT, define_macros, json_fields, profile_fields
-from uptake.adapters.log_profile_files import FileGroup, file_groups
+from uptake.adapters.log_profile_files import FileGroup, FoundFiles, find_files
 from uptake.adapters.log_profile_oddities import find_oddities
 from uptake.adapters.long_lines import long_line
 from uptake.domain.raw_log import (
@@ -57,22 +57,22 @@ class DuckLogProfiler:
         if not raw.exists():
             raise UsageError(f"{raw}: no such file or folder; expected raw logs there")
         staged = self._stage(source, raw) if source is not None and self._stage is not None else None
-        groups, ignored = file_groups(raw, staged.patterns if staged else None)
-        if not groups:
-            known = "NDJSON, JSON, CSV or Parquet, plain or .gz"
-            raise UsageError(f"{raw}: nothing to read; expected {known}" + (f", for source {source}" if source else ""))
+        files = find_files(raw, staged.patterns if staged else None)
+        if not files.groups and not (staged and files.ignored):  # a mapping reads archives and other encodings
+            raise UsageError(f"{raw}: nothing to read{_instead(files)}" + (f", for source {source}" if source else ""))
         with duckdb.connect(config={"allow_community_extensions": "false"}) as session:
             session.execute("set TimeZone = 'UTC'")
             define_macros(session, now)
             reading = _Reading(session, raw if raw.is_dir() else raw.parent)
-            tables = [table for group in groups if (table := reading.table(group)) is not None]
+            reading.note(files)
+            tables = [table for group in files.groups if (table := reading.table(group)) is not None]
             mapped = reading.staged(staged) if staged else reading.guessed(tables)
             oddities = [*reading.oddities, *find_oddities(session, tables, mapped, now=now)]
         return RawLog(
             tables=tuple(sorted(tables, key=lambda table: -table.rows)),
             mapped=mapped,
             oddities=tuple(oddities),
-            ignored_files=tuple(ignored),
+            ignored_files=files.ignored,
         )
 
 
@@ -93,6 +93,15 @@ class _Reading:
             return self._found
         text = f"{self._boms} files begin with a byte order mark, which is no part of the first column's name"
         return [*self._found, Oddity(kind="byte order marks", text=text, count=self._boms)]
+
+    def note(self, files: FoundFiles) -> None:
+        """Say which files are no part of any table."""
+        for name, reason in files.unreadable.items():
+            self._odd("unreadable file", f"the file cannot be read, and was left out: {reason}", 1, name)
+        if files.empty:
+            count = len(files.empty)
+            text = "the file is empty" if count == 1 else f"{count:,} files are empty, the first is this"
+            self._odd("empty file", text, count, files.empty[0])
 
     # --- tables -------------------------------------------------------------------------------------------
 
@@ -346,6 +355,15 @@ class _Readers:
             parts = f"[{', '.join(f'cast({_quoted(name)} as varchar)' for name in fields)}]::varchar[]"
             only = ""
         return f"select uptake_file, uptake_order, {parts} as parts from {relation} {only}"  # noqa: S608
+
+
+def _instead(files: FoundFiles) -> str:
+    """Say what was expected, and what is there."""
+    found = [f"{name} is empty" for name in files.empty]
+    found += [f"{name} cannot be read: {reason}" for name, reason in files.unreadable.items()]
+    found += [f"{name} is none of these" for name in files.ignored]
+    told = f"; {', '.join(found[:3])}" + (f" and {len(found) - 3} more" if len(found) > 3 else "") if found else ""
+    return f"; expected NDJSON, JSON, CSV or Parquet, plain or .gz{told}"
 
 
 def _quoted(name: str) -> str:

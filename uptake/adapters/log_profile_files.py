@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +65,18 @@ class FileGroup:
         return f"select {origin}, * exclude (filename) from read_csv({files}, {options})"  # noqa: S608
 
 
-def file_groups(raw: Path, patterns: Sequence[str] | None = None) -> tuple[list[FileGroup], list[str]]:
-    """Return the tables of a folder (or of one file) and the files that are of no known format.
+@dataclass(frozen=True, kw_only=True)
+class FoundFiles:
+    """What a raw folder holds."""
+
+    groups: tuple[FileGroup, ...]
+    ignored: tuple[str, ...]  # of no known format
+    empty: tuple[str, ...]
+    unreadable: Mapping[str, str]  # file -> why nothing can be made of it
+
+
+def find_files(raw: Path, patterns: Sequence[str] | None = None) -> FoundFiles:
+    """Sort the files of a folder (or one file) into tables.
 
     Args:
         raw: A folder, or one file.
@@ -72,16 +84,37 @@ def file_groups(raw: Path, patterns: Sequence[str] | None = None) -> tuple[list[
     """
     top = raw if raw.is_dir() else raw.parent
     found: dict[tuple[str, str, tuple[str, ...], str], list[Path]] = {}
+    boms: set[Path] = set()
     ignored: list[str] = []
+    empty: list[str] = []
+    unreadable: dict[str, str] = {}
     for path in _files(raw, patterns):
         within = path.relative_to(top)
-        if (format_name := _format_of(path)) is None:
+        if (suffix := _suffix(path)) not in _FORMATS:
             ignored.append(within.as_posix())
             continue
-        columns, delimiter = _header(path) if format_name == "CSV" else ((), ",")
+        try:
+            head = _head(path)
+        except (OSError, zlib.error) as error:
+            unreadable[within.as_posix()] = getattr(error, "strerror", None) or str(error)
+            continue
+        if not head.strip():
+            empty.append(within.as_posix())
+            continue
+        format_name: str | None = _FORMATS[suffix]
+        if format_name != "Parquet" and b"\0" in head:
+            unreadable[within.as_posix()] = "it is not text in UTF-8"
+            continue
+        if head.startswith(_BOM) and format_name != "Parquet":
+            boms.add(path)
+            head = head.removeprefix(_BOM)
+        if format_name == "NDJSON" and (format_name := _json_format(head.lstrip())) is None:
+            ignored.append(within.as_posix())
+            continue
+        columns, delimiter = _header(head) if format_name == "CSV" else ((), ",")
         folder = "" if within.parent == Path() else f"{within.parent.as_posix()}/"
         name = folder + re.sub(r"\d+", "*", within.name)
-        found.setdefault((name, format_name, columns, delimiter), []).append(path)
+        found.setdefault((name, str(format_name), columns, delimiter), []).append(path)
     groups = [
         FileGroup(
             name=paths[0].relative_to(top).as_posix() if len(paths) == 1 else re.sub(r"\*([-_.]\*)+", "*", name),
@@ -89,11 +122,11 @@ def file_groups(raw: Path, patterns: Sequence[str] | None = None) -> tuple[list[
             paths=tuple(str(path) for path in paths),
             columns=columns,
             delimiter=delimiter,
-            boms=sum(_head(path).startswith(_BOM) for path in paths) if format_name != "Parquet" else 0,
+            boms=sum(path in boms for path in paths),
         )
         for (name, format_name, columns, delimiter), paths in found.items()
     ]
-    return groups, ignored
+    return FoundFiles(groups=tuple(groups), ignored=tuple(ignored), empty=tuple(empty), unreadable=unreadable)
 
 
 def _files(raw: Path, patterns: Sequence[str] | None) -> Iterator[Path]:
@@ -106,16 +139,11 @@ def _files(raw: Path, patterns: Sequence[str] | None) -> Iterator[Path]:
             yield path
 
 
-def _format_of(path: Path) -> str | None:
+def _suffix(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
-    found = _FORMATS.get(suffixes[-1]) if suffixes else None
-    if found == "NDJSON":
-        return _json_format(_head(path).removeprefix(_BOM).lstrip())
-    if found == "CSV" and not _head(path).strip():
-        return None  # without a header nothing can be said of it
-    return found
+    return suffixes[-1] if suffixes else ""
 
 
 def _json_format(head: bytes) -> str | None:
@@ -133,9 +161,9 @@ def _is_object(line: bytes) -> bool:
         return False
 
 
-def _header(path: Path) -> tuple[tuple[str, ...], str]:
+def _header(head: bytes) -> tuple[tuple[str, ...], str]:
     """Return the column names of a CSV file, each once, and its delimiter: the one its first line has most of."""
-    text = _head(path).removeprefix(_BOM).decode("utf-8", errors="replace")
+    text = head.decode("utf-8", errors="replace")
     first = text.splitlines()[0] if text.splitlines() else ""
     delimiter = max(_DELIMITERS, key=first.count)
     names: list[str] = []
@@ -146,13 +174,13 @@ def _header(path: Path) -> tuple[tuple[str, ...], str]:
 
 
 def _head(path: Path) -> bytes:
+    """Return how a file begins; of half a gzip what there is. Raises OSError, zlib.error."""
     opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    try:
-        with opener(path, "rb") as file:
-            head: bytes = file.read(_HEAD)
-            return head
-    except (OSError, EOFError):
-        return b""  # DuckDB says what is wrong with it
+    head = b""
+    with opener(path, "rb") as file, contextlib.suppress(EOFError):
+        while len(head) < _HEAD and (chunk := file.read1(_HEAD)):
+            head += chunk
+    return head
 
 
 def _text(value: str) -> str:

@@ -12,6 +12,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 from urllib.parse import quote
@@ -63,9 +64,12 @@ class Reader(Strict):
     csv: Csv = Csv()
 
     def columns(self, path: Path, *, lines: int) -> list[str]:
-        """Return the names of a file's columns: of a CSV file its header, else the keys of its first lines."""
+        """Return the names of a file's columns: of a CSV file its header, else the keys of its first lines.
+
+        Raises ValueError when the file cannot be read at all.
+        """
         if path.suffix != ".zip" and self._format(path.name) == "csv":
-            with _opened(path) as file:
+            with _damage_of(path), _opened(path) as file:
                 return list(_csv_rows(file, self._csv(path.name))[0])
         found: dict[str, None] = {}
         for _, (_, line) in zip(range(lines), self.records(path), strict=False):
@@ -78,10 +82,10 @@ class Reader(Strict):
         return list(found)
 
     def is_ndjson(self, path: Path) -> bool:
-        """Tell whether DuckDB reads this file as it is."""
+        """Tell whether DuckDB reads this file as it is. Raises ValueError when nobody can."""
         if path.suffix == ".zip" or self._format(path.name) != "ndjson":
             return False
-        with _opened(path) as file:
+        with _damage_of(path), _opened(path) as file:
             return self.format == "ndjson" or not _is_array(file)
 
     def records(self, path: Path) -> Iterator[Record]:
@@ -90,7 +94,7 @@ class Reader(Strict):
         The lines of a zip archive are counted through its files in the order of their names. Raises ValueError when
         the file cannot be read at all.
         """
-        try:
+        with _damage_of(path):
             if path.suffix == ".zip":
                 yield from self._members(path)
             elif self._format(path.name) == "parquet":
@@ -98,8 +102,6 @@ class Reader(Strict):
             else:
                 with _opened(path) as file:
                     yield from self._records(file, path.name)
-        except (EOFError, OSError, zlib.error, zipfile.BadZipFile, duckdb.Error) as error:
-            raise ValueError(f"{path.name} is damaged: {str(error).splitlines()[0]}") from error
 
     def _members(self, path: Path) -> Iterator[Record]:
         last = 0
@@ -156,6 +158,15 @@ def as_ndjson(paths: list[str], reader: Reader, folder: Path) -> list[str]:
     return found
 
 
+@contextmanager
+def _damage_of(path: Path) -> Iterator[None]:
+    """Say of which file it is that nobody can read."""
+    try:
+        yield
+    except (EOFError, OSError, zlib.error, zipfile.BadZipFile, duckdb.Error, csv.Error) as error:
+        raise ValueError(f"{path.name} is damaged: {str(error).splitlines()[0]}") from error
+
+
 def _opened(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
 
@@ -179,6 +190,8 @@ def _csv_rows(file: IO[bytes], how: Csv) -> tuple[list[str], CsvRows]:
         strict=True,
     )
     header = list(how.columns) if how.columns else next(rows, [])
+    if any(letter == "\0" or "\udc80" <= letter <= "\udcff" for name in header for letter in name):
+        raise csv.Error(f"its header is not text in {how.encoding}")
     return header, rows
 
 

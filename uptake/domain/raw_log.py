@@ -53,7 +53,7 @@ INTO = "->"
 ROLE_NAMES: Mapping[Role, tuple[str, ...]] = {
     Role.OCCURRED_AT: (
         "occurredat", "eventtime", "eventtimestamp", "timestamp", "ts", "time", "timecreated", "createdat", "usagedate",
-        "eventdate", "datetime", "date", "day", "originaltimestamp", "sentat",
+        "eventdate", "datetime", "date", "day", "originaltimestamp", "sentat", "at", "when",
     ),
     Role.EVENT_NAME: (
         "eventname", "event", "eventtype", "featurename", "type", "activity", "page", "feature", "featureid", "pageid",
@@ -61,11 +61,12 @@ ROLE_NAMES: Mapping[Role, tuple[str, ...]] = {
     ),
     Role.USER_ID: (
         "userid", "user", "username", "actorlogin", "distinctid", "visitorid", "memberid", "contactid", "personid",
-        "uid", "actorid", "anonymousid",
+        "uid", "actorid", "anonymousid", "person", "actor", "member", "who",
     ),
     Role.ACCOUNT_ID: (
         "accountid", "account", "orglogin", "orgid", "organizationid", "organisationid", "companyid", "workspaceid",
-        "tenantid", "teamid", "groupid", "customerid", "courseid",
+        "tenantid", "teamid", "groupid", "customerid", "courseid", "company", "organization", "organisation", "tenant",
+        "workspace", "customer",
     ),
     Role.EVENT_ID: ("eventid", "id", "uuid", "insertid", "messageid", "usageid", "eventuuid"),
 }  # fmt: skip
