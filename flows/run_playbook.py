@@ -11,7 +11,8 @@ from prefect.client.schemas.objects import State
 
 from uptake.bootstrap import open_uptake
 from uptake.errors import UptakeError, UsageError
-from uptake.markdown import plan_headline, plan_summary, tick_headline, tick_summary
+from uptake.markdown import tick_headline, tick_summary
+from uptake.plan_summary import plan_headline, plan_summary
 from uptake.run_states import done, held, refused
 
 

@@ -22,8 +22,6 @@ from uptake.explanation import explanation_summary
 from uptake.markdown import (
     lift_summary,
     outcome_summary,
-    plan_headline,
-    plan_summary,
     refresh_summary,
     table,
     tick_headline,
@@ -45,6 +43,7 @@ from uptake.operations.standing import NextSends, Standing, State
 from uptake.operations.status import Status
 from uptake.operations.tick import TickResult
 from uptake.operations.tick_report import TickReport
+from uptake.plan_summary import plan_headline, plan_summary
 from uptake.ports import Check, ControlState
 from uptake.status_summary import status_summary
 
@@ -194,6 +193,37 @@ def test_a_plan_shows_subjects_and_tasks_as_text() -> None:
     assert "| entered before | 1 | all |" in text
     assert "| 2026-03-04 | 5 |" in text
     assert "up to 50% more" in text
+
+
+def test_a_plan_tells_what_it_foresees() -> None:
+    edit = {
+        "approved_plan": HOSTILE, "follows": True, "stand_now": {"why": 3, "": 1}, "stand_then": {"new": 3, "": 1},
+        "changes": [{"part": "stage", "key": HOSTILE, "how": "changed", "fields": ["after"]}],
+    }  # fmt: skip
+    against = {"snapshot_id": HOSTILE, "as_of": "2026-03-02T09:00:00+00:00", "match_now": [HOSTILE] * 16}
+    against |= {key: [] for key in ("match_no_more", "enter_now", "enter_no_more")}  # type: ignore[arg-type]
+    provable = {"treated": 90, "held_out": 10, "rate": 0.5, "detectable_lift": 0.4669, "is_hopeless": True}
+    summary = {
+        "first_tick": {"send": 4, "retry:capped_person": 1}, "edit": edit, "against": against, "provable": provable,
+        "since": {"plan_id": HOSTILE, "more": ["a", "b"], "fewer": []},
+    }  # fmt: skip
+    text = plan_summary(planned(summary=summary))
+    check_is_data(text)
+    for said in (
+        "| not now | capped person | 1 |",
+        "**Too few to prove anything.** With 90 treated and 10 held-out accounts",
+        "a lift of 47 percentage points",
+        "| why | 3 | 0 |",
+        "| none left | 1 | 1 |",
+        "Match here and not there: 16 accounts.",
+        "... and 1 more",
+        "2 more accounts enter, 0 of it do not.",
+    ):
+        assert said in text
+    none = planned(summary={"provable": provable | {"held_out": 0, "detectable_lift": None}})
+    assert "**No lift can be shown**" in plan_summary(none)
+    pinned = planned(summary={"edit": edit | {"follows": False}})
+    assert "keep what they entered with" in plan_summary(pinned)
 
 
 def test_a_plan_of_nobody_says_so_and_warns_of_its_approval() -> None:

@@ -123,8 +123,8 @@ class Uptake(Wiring):
         """Return every problem of the playbooks folder."""
         return [str(problem) for problem in _check.check(self.playbooks)]
 
-    def plan(self, name: str, *, now: datetime | None = None) -> _plan.PlanResult:
-        """Plan a playbook over the current snapshot."""
+    def plan(self, name: str, *, now: datetime | None = None, against: str | None = None) -> _plan.PlanResult:
+        """Plan a playbook over the current snapshot; `against`: and tell how another snapshot differs."""
         return _plan.plan(
             self.playbooks,
             self.journeys,
@@ -134,6 +134,7 @@ class Uptake(Wiring):
             git_sha=self.git_sha,
             now=now or self.clock.now(),
         )
+            against=against,
 
     def approve(self, plan_id: str, *, by: str) -> datetime:
         """Approve a plan's release; return when that expires."""

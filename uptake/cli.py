@@ -159,11 +159,16 @@ def check() -> None:
 
 
 @app.command()
-def plan(playbook: str, now: Now = None, as_json: AsJson = False) -> None:
+def plan(
+    playbook: str,
+    against: Annotated[str | None, typer.Option(help="A snapshot's id: who enters and leaves between the two")] = None,
+    now: Now = None,
+    as_json: AsJson = False,
+) -> None:
     """Show who would enter a playbook now, in which arm, and what they would get. Mails nobody."""
-    from uptake.markdown import plan_summary
+    from uptake.plan_summary import plan_summary
 
-    _show(_open().plan(playbook, now=_utc(now)), as_json=as_json, markdown=plan_summary)
+    _show(_open().plan(playbook, now=_utc(now), against=against), as_json=as_json, markdown=plan_summary)
 
 
 @app.command()

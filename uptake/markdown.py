@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from uptake.domain.lift import Lift
 from uptake.domain.outcomes import PlaybookOutcome
-from uptake.domain.playbooks import Approval
-from uptake.operations.gate import FRESH_FOR
 
 if TYPE_CHECKING:
-    from uptake.operations.plan import PlanResult
+    from uptake.operations.override import Overridden
     from uptake.operations.reconcile import ReconcileResult
     from uptake.operations.refresh import RefreshResult
     from uptake.operations.tick_report import TickReport
@@ -57,7 +55,8 @@ def words(name: Any) -> str:
     return {"re_entry": "entered before"}.get(str(name), str(name).replace("_", " "))
 
 
-def _accounts(count: int) -> str:
+def count_accounts(count: int) -> str:
+    """Return `1 account`, `2 accounts`."""
     return f"{count:,} account{'' if count == 1 else 's'}"
 
 
@@ -73,7 +72,7 @@ def refresh_summary(result: RefreshResult, *, docs: str | None = None) -> str:
     if result.held_snapshot_id:
         parts += [
             "The candidate is kept. Whoever has looked at what failed and knows that the data are right may publish"
-            " it all the same; the ledger keeps name and reason:",
+            " it all the same, with the deployment *override* or this command; the ledger keeps name and reason:",
             f"```\nuptake override {result.held_snapshot_id} --by NAME --reason WHY\n```",
         ]
     if result.report_reasons:
@@ -108,94 +107,19 @@ def refresh_summary(result: RefreshResult, *, docs: str | None = None) -> str:
     return "\n\n".join(parts)
 
 
-def plan_headline(result: PlanResult) -> str:
-    """Say in one line what a plan would do."""
-    plan = result.plan
-    return (
-        f"plan {plan.plan_id}: {_accounts(plan.count_accounts)} with {plan.count_contacts:,} contacts would enter;"
-        " nobody was mailed"
-    )
-
-
-def plan_summary(result: PlanResult) -> str:
-    """Say who would enter, who would not and why, and what would be sent when."""
-    plan, summary = result.plan, result.plan.summary
-    playbook, rules = result.release.playbook, result.release.workspace.approval
-    stages = [
-        (key, "e-mail" if stage.email else "task", result.release.texts[key].subject if stage.email else stage.task)
-        for key, stage in playbook.stages.items()
-    ]
-    days: dict[str, dict[str, int]] = {}
-    for row in summary["sends_by_day"]:
-        days.setdefault(row["day"], {})[row["stage_key"]] = row["count_sends"]
-    keys = [key for key, kind, _ in stages if kind == "e-mail"]
-    goal = playbook.goal
+def override_summary(result: Overridden) -> str:
+    """Say what was let pass, by whom and why, and what follows from it."""
+    rows = [(check.name, check.detail) for check in result.checks]
     return "\n\n".join(
         [
-            f"# Plan of {cell(plan.playbook)}",
-            f"**{_accounts(plan.count_accounts)}** with {plan.count_contacts:,} contacts would enter, as of "
-            f"{cell(datetime.fromisoformat(summary['as_of']))} UTC. Planning itself sends nothing.",
-            *_stale(plan.planned_at - datetime.fromisoformat(summary["as_of"])),
-            *_audience(summary),
-            *([f"Checks had held this snapshot; it was {cell(summary['gate'])}."] if summary.get("gate") else []),
-            table(
-                ("arm", "accounts", "contacts"),
-                [(words(arm), f"{n['accounts']:,}", f"{n['contacts']:,}") for arm, n in summary["arms"].items()],
-                empty="Nobody would enter.",
-            ),
-            f"Holdout: {playbook.holdout:.0%} of accounts get nothing, so that the effect can be measured. "
-            + (
-                f"No goal, so no lift is reported: {cell(goal.none)}"
-                if goal.within is None
-                else f"Goal: the {goal.by} has {goal.reach} what it is taught, within {goal.within.days} days."
-            ),
-            "## Left out",
-            table(
-                ("reason", "accounts", "contacts"),
-                [
-                    (words(reason), f"{n['accounts']:,}", f"{n['contacts']:,}" if n["contacts"] else "all")
-                    for reason, n in summary["left_out"].items()
-                ],
-                empty="Nobody who matches is left out.",
-            ),
-            "## First sends, by day",
-            table(
-                ("day", *keys),
-                [(day, *(counts.get(key, 0) for key in keys)) for day, counts in sorted(days.items())],
-                empty="No e-mail would be sent.",
-            ),
-            "## Stages",
-            table(("stage", "kind", "subject or task"), stages),
-            "## If you approve it",
-            _approval(plan.count_accounts, rules),
-            "In Prefect: run the deployment again with the mode *approve and run* and your name (it plans anew, and"
-            " approves what it finds then). On the command line, for exactly this plan:",
-            f"```\nuptake approve {plan.plan_id} --by NAME\n```",
-            f"Release `{plan.release_hash[:12]}`, plan `{plan.plan_hash[:12]}`, snapshot `{plan.snapshot_id}`.",
+            f"# Snapshot {cell(result.snapshot.snapshot_id)} was let pass",
+            f"By {cell(result.by)}: {cell(result.reason)}",
+            "## What had failed",
+            table(("check", "found and expected"), rows),
+            "Nobody was mailed by this run; a tick may mail from this snapshot now. Checks that compare with earlier"
+            " snapshots and are named here begin with this one: a refresh that finds the same again passes. What is"
+            " wrong in itself holds the next refresh, too.",
         ]
-    )
-
-
-def _audience(summary: Mapping[str, Any]) -> list[str]:
-    """Say how many match in all, and whether that is another audience than before."""
-    if (count := summary.get("audience")) is None:
-        return []
-    told = f"Its audience: {_accounts(count)} match, those who are in or left out among them."
-    if (why := summary.get("audience_held")) is not None:
-        told += f" **Nobody enters before this plan is approved:** {cell(why)}."
-    return [told]
-
-
-def _approval(count_accounts: int, rules: Approval) -> str:
-    """Say how far the approval of a plan reaches."""
-    if not count_accounts:
-        return (
-            "**This plan takes nobody in, and its approval would not either:** whoever enters at a later tick would be"
-            " more than planned, and is held. An earlier approval that still takes people in is better left alone."
-        )
-    return (
-        f"Its release may take accounts in for {rules.expires.days} days, at every tick up to {rules.tolerance:.0%}"
-        " more than this plan; beyond that nobody enters, and a new plan is needed."
     )
 
 
@@ -204,7 +128,7 @@ def tick_headline(report: TickReport) -> str:
     if report.decided.status != "done":
         return f"{report.decided.status}; this one decided nothing"
     entered = sum(report.decided.entered.values())
-    return f"{_accounts(entered)} entered, {report.sent.accepted:,} mails accepted"
+    return f"{count_accounts(entered)} entered, {report.sent.accepted:,} mails accepted"
 
 
 def tick_summary(report: TickReport) -> str:
@@ -219,7 +143,7 @@ def tick_summary(report: TickReport) -> str:
         **{f"withheld: {words(reason)}": count for reason, count in sent.withheld.items()},
     }
     found = [(what, f"{count:,}") for what, count in outcomes.items() if count]
-    decisions = [(*_decision(name), f"{count:,}") for name, count in decided.counts.items()]
+    decisions = [(*decision(name), f"{count:,}") for name, count in decided.counts.items()]
     parts = [f"# Tick: {tick_headline(report)}"]
     if report.reasons:
         parts += ["## What stands in the way", bullets(report.reasons)]
@@ -242,7 +166,8 @@ def tick_summary(report: TickReport) -> str:
     return "\n\n".join(parts)
 
 
-def _decision(name: str) -> tuple[str, str | None]:
+def decision(name: str) -> tuple[str, str | None]:
+    """Return a count's name, like `retry:paused`, as what was decided and why."""
     verdict, _, reason = name.partition(":")
     return _DECISIONS.get(verdict, words(verdict)), words(reason) if reason else None
 
@@ -297,14 +222,6 @@ def lift_summary(lift: Lift) -> str:
     if lift.warnings:
         parts.append(bullets(lift.warnings))
     return "\n\n".join(parts)
-
-
-def _stale(age: timedelta) -> list[str]:
-    """Say at once what a tick would say later."""
-    if age <= FRESH_FOR:
-        return []
-    hours = int(FRESH_FOR / timedelta(hours=1))
-    return [f"**Nothing of it would happen now**: the data are {age.days} days old; mail needs data of {hours} hours."]
 
 
 def held_summary(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 
 from tests.gate.conftest import AS_OF, NOW, World, build_of, write_warehouse
 from uptake.errors import Refused, SnapshotError
-from uptake.markdown import plan_summary, refresh_summary
+from uptake.markdown import override_summary, refresh_summary
 from uptake.operations.override import Overridden, override
 from uptake.operations.refresh import RefreshResult
 from uptake.operations.status import Status
+from uptake.plan_summary import plan_summary
 from uptake.ports import Build
 from uptake.status_summary import status_summary
 
@@ -46,6 +48,9 @@ def test_a_held_snapshot_is_let_pass_by_name_and_everything_says_so(world: World
     current = world.snapshots.current()
     assert current is not None
     assert current.snapshot_id == result.held_snapshot_id
+    shown = override_summary(replace(passed, reason="<b>merged</b> | on *purpose*"))
+    assert "By Grace: \\<b\\>merged\\</b\\> \\| on \\*purpose\\*" in shown
+    assert "gate:rows:feature\\_recommendations | 0 rows; 746" in shown
 
     decided, mails = world.tick()
     assert decided.gate_held is None

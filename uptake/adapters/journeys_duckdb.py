@@ -14,7 +14,7 @@ from uptake.adapters.conditions_duckdb import Place, condition_names
 from uptake.adapters.journeys import advance, clocks, entry, side
 from uptake.adapters.journeys.facts import rows
 from uptake.adapters.journeys.memory import Memory, World
-from uptake.adapters.journeys.upcoming import mails_from, upcoming
+from uptake.adapters.journeys.upcoming import by_stage, mails_from, upcoming
 from uptake.adapters.loaded_marts import LoadedMarts
 from uptake.domain.conditions import Condition, Seen, evaluate, explain, parse
 from uptake.domain.playbooks import Release
@@ -93,6 +93,20 @@ class DuckJourneys:
         with self._marts.open(snapshot) as marts:
             counting = advance.stand(marts, releases, following, _read, ledger, ControlState(), now, gate_held=None)
             return upcoming(marts, counting, now, days=days)
+
+    def standing(
+        self,
+        releases: Mapping[int, Release],
+        snapshot: Snapshot,
+        ledger: Mapping[str, pa.Table],
+        now: datetime,
+        *,
+        following: Mapping[int, int],
+    ) -> pa.Table:
+        """Count the treated contacts who are in by the stage they stand before."""
+        with self._marts.open(snapshot) as marts:
+            advance.stand(marts, releases, following, _read, ledger, ControlState(), now, gate_held=None)
+            return by_stage(marts)
 
     def taught(
         self, release: Release, snapshot: Snapshot, *, contact_id: str | None = None, limit: int = 1

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from uptake.domain.arms import Arm
 from uptake.errors import Held, Refused
+from uptake.operations.definitions import goal_hash
 from uptake.operations.entering import entries_held
 from uptake.operations.gate import fresh_gate
-from uptake.operations.plan import goal_hash
 from uptake.ports import Journeys, Ledger, Snapshots
 
 

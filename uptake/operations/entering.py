@@ -13,7 +13,7 @@ import pyarrow as pa
 from uptake.domain.eligibility import LeftOut
 from uptake.domain.guardrails import FEW
 from uptake.operations.audience import look_at_audience
-from uptake.operations.plan import goal_hash
+from uptake.operations.definitions import goal_hash
 from uptake.ports import Approved, Audience, ControlState, Entry, Journeys, Ledger, Snapshot
 
 

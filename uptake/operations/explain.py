@@ -17,11 +17,10 @@ from uptake.domain.playbooks import Cap, Release, Stage
 from uptake.domain.ways import next_stage
 from uptake.domain.windows import next_allowed
 from uptake.errors import Refused
+from uptake.operations.definitions import counting_releases, goal_hash
 from uptake.operations.entering import entries_held, limit_of, look
 from uptake.operations.gate import Gate, fresh_gate
-from uptake.operations.plan import goal_hash
 from uptake.operations.preview import outside
-from uptake.operations.tick import counting_releases
 from uptake.ports import Approved, ControlState, Entry, Journeys, Ledger, Snapshot, Snapshots
 
 

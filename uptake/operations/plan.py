@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 from uptake.domain.eligibility import LeftOut
 from uptake.domain.playbooks import Release
 from uptake.errors import Held
+from uptake.operations import foresight
 from uptake.operations.audience import look_at_audience
+from uptake.operations.definitions import goal_hash
 from uptake.operations.gate import gate, override_of
 from uptake.ports import Entry, Journeys, Ledger, Plan, Playbooks, Snapshot, Snapshots
 
@@ -38,18 +40,23 @@ def plan(
     name: str,
     git_sha: str,
     now: datetime,
+    against: str | None = None,
 ) -> PlanResult:
     """Compute and store the plan of one playbook over the current snapshot.
+
+    With `against`, the id of another snapshot, it says who would enter on one of them and not on the other.
 
     Raises:
         PlaybookError: The playbook's files are wrong.
         Held: There is no snapshot, or its gate did not pass.
+        SnapshotError: There is no snapshot `against`.
     """
     release = playbooks.release(name)
     found = gate(snapshots, ledger)
     if found.snapshot is None or found.held is not None:
         raise Held(f"{name} cannot be planned: {found.held}")
     snapshot = found.snapshot
+    other = None if against is None else snapshots.open(against)
     tables = ledger.enrollments.tables(now=now)
     entry = journeys.entrants(release, snapshot, tables, now, controls=ledger.releases.controls())
     audience = look_at_audience(release, entry, snapshot, ledger, now)
@@ -73,6 +80,13 @@ def plan(
             "audience": audience.count_accounts if release.playbook.takes_in(now) else None,
             "audience_held": audience.held if release.playbook.takes_in(now) else None,
             "matched_before_launch": _outside(entry, tables["launches"], name),
+            "first_tick": foresight.first_tick(journeys, release, entry, snapshot, tables, ledger, now),
+            "edit": foresight.touched(journeys, release, snapshot, tables, ledger, now),
+            "provable": foresight.provable(release, entry, tables),
+            "since": foresight.since(entry, ledger.releases.latest_plan(name)),
+            "against": None
+            if other is None
+            else foresight.against(journeys, release, entry, other, tables, ledger, now),
         },
     )
     ledger.releases.save_plan(planned)
@@ -85,16 +99,6 @@ def _outside(entry: Entry, launches: pa.Table, playbook: str) -> list[str]:
         return []
     is_old = pc.equal(entry.left_out["reason"], LeftOut.MATCHED_BEFORE_LAUNCH.value)
     return sorted(entry.left_out.filter(is_old)["account_id"].to_pylist())
-
-
-def goal_hash(snapshot: Snapshot, release: Release) -> str | None:
-    """Return the hash of the definitions behind a release's goals: of the feature it teaches, or of all features.
-
-    So a changed definition of one feature holds the playbooks that teach it, and those that may teach any.
-    """
-    manifest = snapshot.manifest
-    own: str | None = manifest.get("goal_hashes", {}).get(release.playbook.teaches)
-    return own or manifest.get("goal_hash")
 
 
 def _plan_hash(release: Release, snapshot: Snapshot, contacts: pa.Table) -> str:

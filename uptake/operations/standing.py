@@ -12,9 +12,9 @@ from typing import Any
 from uptake.domain.arms import Arm
 from uptake.domain.sends import TAKEN
 from uptake.errors import PlaybookError
+from uptake.operations.definitions import counting_releases
 from uptake.operations.entering import Look, look
 from uptake.operations.gate import Gate, fresh_gate
-from uptake.operations.tick import counting_releases
 from uptake.ports import Approved, ControlState, Journeys, Ledger, Playbooks, Snapshots
 
 DAYS = 7  # of next sends

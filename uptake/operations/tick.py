@@ -10,15 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from uptake.domain.playbooks import Edits, Release
 from uptake.operations.audience import remember_audience
+from uptake.operations.definitions import counting_releases
 from uptake.operations.entering import look
 from uptake.operations.gate import Gate, fresh_gate
 from uptake.operations.guard_mail import guard_mail
-from uptake.ports import Approved, Journeys, Ledger, Run, Snapshots
+from uptake.ports import Journeys, Ledger, Run, Snapshots
 
 KIND = "tick"  # of its run rows
 LEASE = timedelta(minutes=10)  # a tick that was killed on another machine holds the next one up for that long
@@ -123,27 +120,3 @@ def _decide(journeys: Journeys, gate: Gate, ledger: Ledger, run: Run, *, now: da
         held=held,
         counts=counts,
     )
-
-
-def counting_releases(
-    ledger: Ledger, enrollments: pa.Table, approved: list[Approved]
-) -> tuple[dict[int, Release], dict[int, int]]:
-    """Return the releases of everybody who is in, by version, and which version counts for each entered one.
-
-    The newest approved release says whether people in its playbook follow it or keep what they entered with; it
-    counts also after its approval expired, and while nobody may enter.
-    """
-    is_open = enrollments.filter(pc.is_null(enrollments["ended_at"]))
-    releases = {
-        version_id: ledger.releases.version(version_id) for version_id in is_open["version_id"].unique().to_pylist()
-    }
-    newest = {approval.playbook: approval for approval in approved}
-    following: dict[int, int] = {}
-    for version_id, release in sorted(releases.items()):
-        approval = newest.get(release.name)
-        if approval is not None and approval.release.playbook.edits is Edits.FOLLOW:
-            following[version_id] = approval.version_id
-    for approval in approved:
-        if approval.version_id in following.values():
-            releases[approval.version_id] = approval.release
-    return releases, following

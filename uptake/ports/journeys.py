@@ -124,6 +124,19 @@ class Journeys(Protocol):
         do first is not foreseen.
         """
 
+    def standing(
+        self,
+        releases: Mapping[int, Release],
+        snapshot: Snapshot,
+        ledger: Mapping[str, pa.Table],
+        now: datetime,
+        *,
+        following: Mapping[int, int],
+    ) -> pa.Table:
+        """Count the treated contacts who are in by where they stand: playbook, stage_key (NULL: none is left),
+        count_contacts. Whoever would leave at a tick now is not counted.
+        """
+
     def taught(
         self, release: Release, snapshot: Snapshot, *, contact_id: str | None = None, limit: int = 1
     ) -> pa.Table:

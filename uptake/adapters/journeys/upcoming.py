@@ -44,6 +44,20 @@ order by all
 """
 
 
+_BY_STAGE = """
+select playbook, stage_key, count(*) as count_contacts
+from cursors
+anti join enrollments_ending using (enrollment_id)
+group by playbook, stage_key
+order by playbook, stage_key
+"""
+
+
+def by_stage(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Count who stands before each stage; `cursors` and `enrollments_ending` are there."""
+    return connection.execute(_BY_STAGE).to_arrow_table()
+
+
 def upcoming(
     connection: duckdb.DuckDBPyConnection, counting: Mapping[int, tuple[int, Release]], now: datetime, *, days: int
 ) -> pa.Table:

@@ -1,0 +1,177 @@
+"""What a plan foresees beyond who enters: what a tick would do with them, whom an edit touches, what it could prove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from uptake.domain.arms import Arm
+from uptake.domain.detectable import HOPELESS, WORST_RATE, detectable_lift
+from uptake.domain.edits import changes
+from uptake.domain.playbooks import Edits, Release
+from uptake.operations.definitions import counting_releases
+from uptake.ports import Entry, Journeys, Ledger, Plan, Snapshot
+
+_NEW = -1  # the version of a release that nobody has entered with
+
+
+def first_tick(
+    journeys: Journeys,
+    release: Release,
+    entry: Entry,
+    snapshot: Snapshot,
+    tables: Mapping[str, pa.Table],
+    ledger: Ledger,
+    now: datetime,
+) -> dict[str, int]:
+    """Return what a tick would decide for the entrants once they are in, as `send` or `retry:capped_person`: contacts.
+
+    Everybody who is in already contends with them for addresses and caps, as in the tick itself.
+    """
+    if entry.contacts.num_rows == 0:
+        return {}
+    releases, following = counting_releases(ledger, tables["enrollments"], ledger.releases.approved())
+    advance = journeys.advance(
+        {**releases, _NEW: release},
+        snapshot,
+        _as_if_in(release, entry, tables, now),
+        now,
+        following=following,
+        controls=ledger.releases.controls(),
+        gate_held=None,
+    )
+    own = advance.verdicts.filter(pc.less(advance.verdicts["enrollment_id"], 0))
+    counted = own.group_by(["verdict", "reason"]).aggregate([([], "count_all")]).to_pylist()
+    found = {
+        row["verdict"] if row["reason"] is None else f"{row['verdict']}:{row['reason']}": row["count_all"]
+        for row in counted
+    }
+    return dict(sorted(found.items()))
+
+
+def _as_if_in(release: Release, entry: Entry, tables: Mapping[str, pa.Table], now: datetime) -> dict[str, pa.Table]:
+    """Return the ledger's tables with the entrants in them, under ids that no enrollment has."""
+    accounts = entry.contacts.group_by("account_id").aggregate([("entry_no", "min"), ("arm", "min")])
+    count = accounts.num_rows
+    ids = pa.array(range(-count, 0), pa.int64())
+    enrollments = pa.table(
+        {
+            "enrollment_id": ids,
+            "playbook": pa.array([release.name] * count),
+            "account_id": accounts["account_id"],
+            "entry_no": accounts["entry_no_min"],
+            "version_id": pa.array([_NEW] * count, pa.int64()),
+            "arm": accounts["arm_min"],
+            "enrolled_at": pa.array([now] * count),
+            "status": pa.array(["open"] * count),
+            "ended_at": pa.nulls(count),
+        }
+    )
+    of_account = pa.table({"account_id": accounts["account_id"], "enrollment_id": ids})
+    contacts = entry.contacts.select(["account_id", "contact_id", "feature_key"]).join(of_account, keys="account_id")
+    contacts = contacts.append_column("status", pa.array(["open"] * contacts.num_rows))
+    found = dict(tables)
+    for name, table in (("enrollments", enrollments), ("enrollment_contacts", contacts)):
+        schema = tables[name].schema
+        found[name] = pa.concat_tables([tables[name], table.select(schema.names).cast(schema)])
+    return found
+
+
+def touched(
+    journeys: Journeys,
+    release: Release,
+    snapshot: Snapshot,
+    tables: Mapping[str, pa.Table],
+    ledger: Ledger,
+    now: datetime,
+) -> dict[str, Any] | None:
+    """Return how a release differs from the approved one, and where people who are in stand now and would then.
+
+    None: nothing is approved, or this very release is. With `edits: pin` people stay with what they entered with.
+    """
+    approved = ledger.releases.approved()
+    live = next((one for one in approved if one.playbook == release.name), None)
+    if live is None or live.release.release_hash == release.release_hash:
+        return None
+    releases, following = counting_releases(ledger, tables["enrollments"], approved)
+    own = [version_id for version_id, one in releases.items() if one.name == release.name]
+    follows = release.playbook.edits is Edits.FOLLOW
+    afterwards = {version_id: counts for version_id, counts in following.items() if version_id not in own}
+    if follows:
+        afterwards |= dict.fromkeys(own, _NEW)
+    stands: list[dict[str, int]] = []
+    for known, counting in ((releases, following), ({**releases, _NEW: release}, afterwards)):
+        rows: list[dict[str, Any]] = []
+        if own:
+            rows = journeys.standing(known, snapshot, tables, now, following=counting).to_pylist()
+        stands.append(
+            {row["stage_key"] or "": row["count_contacts"] for row in rows if row["playbook"] == release.name}
+        )
+    return {
+        "approved_plan": live.plan.plan_id,
+        "changes": [asdict(change) for change in changes(live.release, release)],
+        "follows": follows,
+        "stand_now": stands[0],
+        "stand_then": stands[1],
+    }
+
+
+def provable(release: Release, entry: Entry, tables: Mapping[str, pa.Table]) -> dict[str, Any] | None:
+    """Return the smallest lift these accounts could show, with those who are in or have been; None without a goal."""
+    if release.playbook.goal.none is not None:
+        return None
+    before = tables["enrollments"]
+    before = before.filter(pc.equal(before["playbook"], release.name))
+    counts = {arm: len(before.filter(pc.equal(before["arm"], arm))["account_id"].unique()) for arm in Arm}
+    new = entry.contacts.group_by("arm").aggregate([("account_id", "count_distinct")]).to_pylist()
+    for row in new:
+        counts[Arm(row["arm"])] += row["account_id_count_distinct"]
+    treated, held_out = counts[Arm.TREATMENT], counts[Arm.HOLDOUT]
+    lift = detectable_lift(treated, held_out)
+    return {
+        "treated": treated,
+        "held_out": held_out,
+        "rate": WORST_RATE,
+        "detectable_lift": lift,
+        "is_hopeless": lift is None or lift > HOPELESS,
+    }
+
+
+def since(entry: Entry, before: Plan | None) -> dict[str, Any] | None:
+    """Return which accounts enter that the last plan did not have, and the other way round."""
+    if before is None:
+        return None
+    accounts, old = _accounts(entry.contacts), {row[0] for row in before.summary["entrants"]}
+    return {"plan_id": before.plan_id, "more": sorted(accounts - old), "fewer": sorted(old - accounts)}
+
+
+def against(
+    journeys: Journeys,
+    release: Release,
+    entry: Entry,
+    other: Snapshot,
+    tables: Mapping[str, pa.Table],
+    ledger: Ledger,
+    now: datetime,
+) -> dict[str, Any]:
+    """Return which accounts match, and which would enter, on one snapshot and not on the other."""
+    then = journeys.entrants(release, other, tables, now, controls=ledger.releases.controls())
+    matching, matched = (_accounts(one.contacts) | _accounts(one.left_out) for one in (entry, then))
+    enter, entered = _accounts(entry.contacts), _accounts(then.contacts)
+    return {
+        "snapshot_id": other.snapshot_id,
+        "as_of": other.as_of.isoformat(),
+        "match_now": sorted(matching - matched),
+        "match_no_more": sorted(matched - matching),
+        "enter_now": sorted(enter - entered),
+        "enter_no_more": sorted(entered - enter),
+    }
+
+
+def _accounts(table: pa.Table) -> set[str]:
+    return set(table["account_id"].unique().to_pylist())
