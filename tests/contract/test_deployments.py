@@ -16,6 +16,7 @@ from prefect.utilities.callables import parameter_schema
 from ruamel.yaml import YAML
 
 RUN_PLAYBOOK = "flows/run_playbook.py:run_playbook"
+ALLOWED = {f"uptake.{name}" for name in ("bootstrap", "errors", "markdown", "plan_summary", "run_states")}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -69,6 +70,13 @@ def test_a_form_that_is_left_as_it_is_mails_nobody() -> None:
     assert mode["enum"] == ["plan only", "approve and run"]
 
 
+def test_an_override_that_is_left_as_it_is_names_nobody_and_lets_nothing_pass() -> None:
+    fields = parameter_schema(flow_of({"entrypoint": "flows/override.py:override"}).fn).properties
+    assert {name: field["default"] for name, field in fields.items()} == {"snapshot": "", "name": "", "reason": ""}
+    (deployment,) = [one for one in DEPLOYMENTS if one["name"] == "override"]
+    assert not deployment.get("parameters")
+
+
 def test_no_schedule_is_active_until_somebody_switches_it_on() -> None:
     schedules = {one["name"]: one.get("schedules", []) for one in DEPLOYMENTS}
     assert {name for name, found in schedules.items() if found} == {"refresh", "tick", "measure"}
@@ -101,4 +109,4 @@ def test_flows_are_entry_points_and_hold_no_business_logic() -> None:
         assert len(path.read_text().splitlines()) <= 80, path.name
         modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         ours = {module for module in modules if module.startswith("uptake")}
-        assert ours <= {"uptake.bootstrap", "uptake.errors", "uptake.markdown", "uptake.run_states"}, path.name
+        assert ours <= ALLOWED, path.name

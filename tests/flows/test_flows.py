@@ -11,11 +11,13 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from flows.measure import measure
+from flows.override import override
 from flows.refresh import refresh
 from flows.run_playbook import run_playbook
 from flows.tick import tick
 from tests.flows.ui_process import Ui
 from uptake.bootstrap import Uptake
+from uptake.ports import Build, Check
 
 pytestmark = pytest.mark.flows
 
@@ -100,6 +102,39 @@ def test_a_pause_ends_a_tick_as_held_and_says_why(ended: Ended, ui: Ui, uptake: 
     assert (state.type.value, state.name) == ("COMPLETED", "Held")
     assert "feature-breadth: it is paused" in (state.message or "")
     assert "it is paused" in ui.artifacts(run_id(state))["tick"]
+
+
+def test_a_held_snapshot_is_let_pass_by_name_and_reason_and_by_nothing_less(
+    ended: Ended, ui: Ui, uptake: Uptake
+) -> None:
+    failed = Check(name="gate:rows:dim_contacts", status="failed", severity="critical", detail="140 rows; 240 usual")
+    now = uptake.clock.now()
+    build = Build(
+        warehouse=uptake.transformer.warehouse, invocation_id="i", as_of=now, checks=(failed,), counts={},
+        unmapped_events={},
+    )  # fmt: skip
+    held = uptake.snapshots.hold(build, [failed], source=uptake.source, git_sha="abc", now=now)
+    gate = {"snapshot_id": held, "checks": [failed], "reasons": ["gate:rows:dim_contacts failed"], "as_of": now}
+    uptake.ledger.gates.record(status="held", now=now, **gate)
+    order = {"snapshot": held, "name": "Ada Example", "reason": "Contacts were merged on purpose"}
+    for missing in order:
+        state = ended(override, **{**order, missing: "  "})
+        assert state.is_failed()
+        assert "stays held" in (state.message or "")
+        assert uptake.ledger.gates.passed(held) is None
+
+    before = mails(uptake)
+    state = ended(override, **order)
+    assert state.is_completed(), state.message
+    assert f"snapshot {held} was let pass by Ada Example" in (state.message or "")
+    assert "gate:rows:dim\\_contacts" in ui.artifacts(run_id(state))["override"]
+    row = uptake.ledger.gates.of(held)
+    assert row is not None
+    assert (row["status"], row["overridden_by"], row["override_reason"]) == ("passed", order["name"], order["reason"])
+    current = uptake.snapshots.current()
+    assert current is not None
+    assert current.snapshot_id == held
+    assert mails(uptake) == before
 
 
 def test_a_passed_refresh_names_its_snapshot_and_a_held_one_why(ended: Ended, ui: Ui, uptake: Uptake) -> None:

@@ -37,8 +37,9 @@ def override(
 ) -> Overridden:
     """Publish the snapshot that the last refresh held, from mail or from reports alone, although checks of it failed.
 
-    It holds for this very snapshot: the next refresh is judged anew. The gate row keeps every check, what had failed,
-    who let it pass, why and when; status, plan and report show it.
+    It holds for this very snapshot: the next refresh is judged anew. To the checks that had failed, and to no other,
+    the snapshot is the new normal: where they compare with earlier ones they begin with it (`Gates.let_pass`). The gate
+    row keeps every check, what had failed, who let it pass, why and when; status, plan and report show it.
 
     Args:
         snapshots: Has the held marts.
@@ -55,7 +56,7 @@ def override(
         SnapshotError: What was held is gone or damaged.
     """
     name, why = " ".join(by.split()), " ".join(reason.split())
-    refused = f"snapshot {snapshot_id} stays held"
+    refused = f"snapshot {snapshot_id or '(none is named)'} stays held"
     if not name or len(why) < SHORTEST:
         raise Refused(f"{refused}: expected a name and a reason of at least {SHORTEST} letters")
     last = ledger.gates.latest()
