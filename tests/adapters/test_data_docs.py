@@ -43,11 +43,12 @@ def test_the_front_page_shows_what_holds_first_and_links_the_marts(site: Path) -
     checks = [
         Check(name="gate:freshness", status="passed", severity="critical"),
         Check(name="gx:dim_features:x", status="failed", severity="warning", detail="odd"),
-        Check(name="gx:dim_accounts:y", status="failed", severity="critical", detail="3 rows <b>; expected none"),
-    ]
+        Check(name="gx:dim_accounts:y", status="failed", severity="critical", detail="3 rows <b>; expected none",
+              rows=("account_id=a1", "account_id=<i>")),
+    ]  # fmt: skip
     text = finish(site, checks, as_of=AS_OF).read_text()
     assert "1 of 3 checks hold" in text
     assert text.index("gx:dim_accounts:y") < text.index("gx:dim_features:x") < text.index("gate:freshness")
-    assert "3 rows &lt;b&gt;" in text
+    assert "3 rows &lt;b&gt;; expected none<br>account_id=a1<br>account_id=&lt;i&gt;</td>" in text
     (link,) = re.findall(r'<a href="([^"]+)">gx:dim_accounts:y</a>', text)
     assert (site / link).is_file()

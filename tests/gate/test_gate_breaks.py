@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from uptake.adapters import history_checks, suites_gx
 from uptake.adapters.check_results import OF_SENDING
 from uptake.adapters.marts import MARTS
 from uptake.adapters.suites_gx import SUITES, GxSuites
-from uptake.ports import Build
+from uptake.ports import Build, Check
 
 pytestmark = pytest.mark.slow
 
@@ -139,10 +140,15 @@ def test_data_docs_show_what_failed_and_need_no_network(
     root: Path, tmp_path: Path, spoil: Callable[..., Build], yesterday: dict[str, Any]
 ) -> None:
     gate = GxSuites(root / "expectations", tmp_path / "home", docs=True)
-    checks = gate.run(spoil("update marts.contacts_current set active_days_28 = 99"), history=[yesterday])
+    build = spoil("update marts.contacts_current set active_days_28 = 99")
+    by_dbt = Check(name="dbt:keys", status="failed", severity="critical", detail="1 rows", rows=("account_id=a7",))
+    checks = gate.run(dataclasses.replace(build, checks=(by_dbt,)), history=[yesterday])
     assert set(blocking(checks)) == {"gx:contacts_current:expect_column_values_to_be_between:active_days_28"}
     site = tmp_path / "home" / "data_docs"
-    assert "180 of 180 rows, like 99" in (site / "index.html").read_text()
+    front = (site / "index.html").read_text()
+    assert "180 of 180 rows, like 99" in front
+    assert "2 of" in front
+    assert "<td>dbt:keys</td><td>1 rows<br>account_id=a7</td>" in front
     staged = {path.stem for path in (root / "expectations" / "staging").glob("*.json")}
     assert {page.name for page in (site / "validations").iterdir()} == {*MARTS, *staged}
     for page in site.rglob("*.html"):

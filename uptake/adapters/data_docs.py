@@ -72,7 +72,8 @@ def _front_page(site: Path, checks: Sequence[Check], as_of: datetime) -> str:
 </head>
 <body>
 <h1>Data docs</h1>
-<p>Candidate marts as of {as_of:%Y-%m-%d %H:%M} UTC: {verdict}.</p>
+<p>Candidate marts as of {as_of:%Y-%m-%d %H:%M} UTC: {verdict}. These are the tests of dbt, the suites and the
+comparisons with earlier snapshots; <code>uptake status</code> has the whole gate, also what the load counted.</p>
 <table class="checks">
 <thead><tr><th>Status</th><th>Severity</th><th>Check</th><th>Found and expected</th></tr></thead>
 <tbody>
@@ -91,4 +92,5 @@ def _row(check: Check, pages: dict[str, Path]) -> str:
     kind = "blocks" if check.blocks else "failed" if check.status not in ("passed", "baseline") else "passed"
     cells = (check.status, check.severity)
     texts = "".join(f"<td>{html.escape(text)}</td>" for text in cells)
-    return f'<tr class="{kind}">{texts}<td>{link}</td><td>{html.escape(check.detail)}</td></tr>'
+    found = "<br>".join(html.escape(text) for text in (check.detail, *check.rows))
+    return f'<tr class="{kind}">{texts}<td>{link}</td><td>{found}</td></tr>'

@@ -88,7 +88,7 @@ class GxSuites:
             *self._suite_checks(build),
             self._required_check(),
         )
-        self._told = checks, build.as_of
+        self._told = (*build.checks, *checks), build.as_of
         if self._docs:
             try:
                 self.build_docs()
