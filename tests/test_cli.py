@@ -261,6 +261,19 @@ def test_without_a_snapshot_a_tick_is_held(uptake: Run) -> None:
     )
 
 
+def test_a_person_is_forgotten_and_told_of_by_address(uptake: Run, tmp_path: Path) -> None:
+    (tmp_path / "home" / "raw").mkdir(parents=True)
+    contacts = tmp_path / "home" / "raw" / "contacts.ndjson"
+    contacts.write_text('{"account_id":"a","user_id":"u","email":"ann@customer.example","full_name":"Ann"}\n')
+    away = {"UPTAKE_SENDGRID_BASE_URL": "http://127.0.0.1:9", "SENDGRID_API_KEY": "SG.x"}
+    done = uptake("forget", "ann@customer.example", "--by", "Grace", **away)
+    refused(done, code=1, says="not everything is forgotten")
+    assert "SendGrid: not asked: SendGrid cannot be reached" in done.stdout
+    assert "customer" not in done.stdout + done.stderr + contacts.read_text()
+    known = uptake("export", "ann@customer.example")
+    assert [row["requested_by"] for row in json.loads(known.stdout)["erasures"]] == ["Grace"]
+
+
 @pytest.mark.slow
 @pytest.mark.real_data
 def test_an_unreachable_mail_service_is_one_line_and_nothing_is_lost(github: tuple[Run, dict[str, object]]) -> None:

@@ -17,6 +17,7 @@ from uptake.operations import by_hand as _by_hand
 from uptake.operations import check as _check
 from uptake.operations import control as _control
 from uptake.operations import explain as _explain
+from uptake.operations import forget as _forget
 from uptake.operations import import_suppressions as _import_suppressions
 from uptake.operations import inspect as _inspect
 from uptake.operations import measure as _measure
@@ -133,8 +134,8 @@ class Uptake(Wiring):
             name=name,
             git_sha=self.git_sha,
             now=now or self.clock.now(),
-        )
             against=against,
+        )
 
     def approve(self, plan_id: str, *, by: str) -> datetime:
         """Approve a plan's release; return when that expires."""
@@ -243,6 +244,17 @@ class Uptake(Wiring):
             return _import_suppressions.import_suppressions(
                 self.ledger, self.keys, lines, reason=reason, by=by, now=self.clock.now()
             )
+
+    def forget(self, address: str, *, by: str) -> _forget.Forgotten:
+        """Forget a person; what the mail service has told so far is folded first."""
+        self.record_delivery()
+        return _forget.forget(
+            self.ledger, self.keys, self.files, self.mail_eraser, address=address, by=by, now=self.clock.now()
+        )
+
+    def export(self, address: str) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Return everything the ledger knows of a person."""
+        return _forget.export(self.ledger, self.keys, address=address)
 
     def measure(self) -> list[PlaybookOutcome]:
         """Return every playbook's outcome as of the current snapshot."""

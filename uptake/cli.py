@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
+from uptake import cli_people
 from uptake.errors import Refused, UptakeError, UsageError
 
 if TYPE_CHECKING:
@@ -464,3 +465,6 @@ def serve(
     from uptake.serving import serve_all
 
     serve_all(_open(), host=host, public_port=public_port, internal_port=internal_port)
+
+
+app.add_typer(cli_people.app)

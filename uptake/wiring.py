@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from uptake.adapters.loaded_marts import LoadedMarts
     from uptake.adapters.mail_sink import SinkMailer
     from uptake.adapters.merge_fields_duckdb import DuckMergeFields
+    from uptake.adapters.personal_files import HomeFiles
     from uptake.adapters.playbook_files import PlaybookFiles
     from uptake.adapters.sendgrid import SendGridMailer
+    from uptake.adapters.sendgrid_erasure import SendGridEraser
     from uptake.adapters.sendgrid_events import PublicKey, SendGridEvents
     from uptake.adapters.sendgrid_logs import SendGridLogs
     from uptake.adapters.snapshots_duckdb import DuckSnapshots
@@ -213,6 +215,22 @@ class Wiring:
         return SendGridLogs(self.settings.sendgrid_base_url, key, pseudonym_key=self.keys.pseudonym)
 
     @cached_property
+    def mail_eraser(self) -> SendGridEraser:
+        """What SendGrid keeps of people."""
+        from uptake.adapters.sendgrid_erasure import SendGridEraser
+
+        own = self.settings.sendgrid_api_key
+        key = self.sandbox_key if self.settings.sandbox else (own.get_secret_value() if own else "")
+        return SendGridEraser(self.settings.sendgrid_base_url, key)
+
+    @property
+    def files(self) -> HomeFiles:
+        """The files in which a person may stand."""
+        from uptake.adapters.personal_files import HomeFiles
+
+        return HomeFiles(self.home, self.settings.raw_dir)
+
+    @cached_property
     def delivery_events(self) -> SendGridEvents:
         """Reads what the mail service tells of messages."""
         from uptake.adapters.sendgrid_events import SendGridEvents
@@ -303,6 +321,6 @@ class Wiring:
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("ledger", "mailer", "mail_log", "marts"):
+        for name in ("ledger", "mailer", "mail_log", "mail_eraser", "marts"):
             if name in self.__dict__:
                 self.__dict__[name].close()

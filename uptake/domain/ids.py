@@ -32,3 +32,8 @@ def send_id(key: bytes, *, playbook: str, account_id: str, entry_no: int, stage_
 def address_hash(key: bytes, address: str) -> str:
     """Return the hash under which an e-mail address is suppressed, also after its erasure."""
     return keyed_hash(key, "address", address.strip().lower())
+
+
+def erased_token(address_hash: str) -> str:
+    """Return what stands where a forgotten address was an identity: the same everywhere, and no address."""
+    return f"erased-{address_hash[:16]}"

@@ -43,6 +43,7 @@ from uptake.ports.mail import (
     Witness,
     Words,
 )
+from uptake.ports.privacy import Erasures, FilesRedacted, MailEraser, PersonalFiles
 from uptake.ports.proof import Evidence, Pages, ValueReport
 from uptake.ports.releases import ENGINE_NAMES, Approved, Audience, ControlState, Forgotten, Plan, Releases
 
@@ -60,7 +61,9 @@ __all__ = [
     "DeliveryEvents",
     "Enrollments",
     "Entry",
+    "Erasures",
     "Evidence",
+    "FilesRedacted",
     "Forgotten",
     "Gates",
     "Journeys",
@@ -70,11 +73,13 @@ __all__ = [
     "LogProfiler",
     "LoggedMail",
     "MailBatch",
+    "MailEraser",
     "MailLog",
     "Mailer",
     "MergeFields",
     "Pages",
     "People",
+    "PersonalFiles",
     "Plan",
     "Playbooks",
     "Protects",

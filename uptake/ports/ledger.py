@@ -16,6 +16,7 @@ from uptake.domain.playbooks import Release
 from uptake.domain.sends import DeliveryEvent, SuppressionReason
 from uptake.ports.adoption import Check, Status
 from uptake.ports.journeys import Advance, Entry
+from uptake.ports.privacy import Erasures
 from uptake.ports.releases import Approved, Plan, Releases
 
 
@@ -272,6 +273,8 @@ class Ledger(Protocol):
     def runs(self) -> Runs: ...
     @property
     def tasks(self) -> Tasks: ...
+    @property
+    def erasures(self) -> Erasures: ...
 
     def export(self, directory: Path) -> None:
         """Write the tables of the ledger export as Parquet, atomically."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from uptake.adapters.ledger.delivery import SqlDelivery
 from uptake.adapters.ledger.enrollments import SqlEnrollments
+from uptake.adapters.ledger.erasures import SqlErasures
 from uptake.adapters.ledger.export import export
 from uptake.adapters.ledger.gates import SqlGates
 from uptake.adapters.ledger.people import SqlPeople
@@ -35,6 +36,7 @@ class SqlLedger:
         self.gates = SqlGates(store)
         self.runs = SqlRuns(store)
         self.tasks = SqlTasks(store)
+        self.erasures = SqlErasures(store)
 
     def export(self, directory: Path) -> None:
         """Write the tables of the ledger export as Parquet, each replaced atomically, all from one moment."""

@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from uptake import failpoints
 from uptake.adapters.ledger.mail_counts import mail_counts
 from uptake.adapters.ledger.releases import SqlReleases, control_state, lock_forgotten
-from uptake.adapters.ledger.schema import delivery_events, playbook_versions, sends, webhook_batches
+from uptake.adapters.ledger.schema import delivery_events, erasures, playbook_versions, sends, webhook_batches
 from uptake.adapters.ledger.store import Store
 from uptake.adapters.ledger.suppression import suppress
 from uptake.adapters.ledger.upsert import insert_new
+from uptake.domain.erasure import Subject, redacted
 from uptake.domain.guardrails import MailCounts
-from uptake.domain.ids import address_hash
+from uptake.domain.ids import address_hash, erased_token
 from uptake.domain.sends import (
     DeliveryEvent,
     DeliveryEventType,
@@ -81,11 +82,29 @@ class SqlDelivery:
             connection.execute(
                 sa.update(webhook_batches)
                 .where(webhook_batches.c.batch_id == batch.batch_id)
-                .values(folded_at=now, count_events=len(events), count_new=len(new), count_unreadable=unreadable)
+                .values(
+                    folded_at=now,
+                    count_events=len(events),
+                    count_new=len(new),
+                    count_unreadable=unreadable,
+                    body=self._without_the_erased(connection, batch, events),
+                )
             )
             failpoints.at("fold: uncommitted")
         failpoints.at("fold: committed")
         return len(new)
+
+    def _without_the_erased(
+        self, connection: sa.Connection, batch: StoredBatch, events: Sequence[DeliveryEvent]
+    ) -> bytes:
+        """Return the body as it is kept: the mail service goes on to tell of people who were forgotten meanwhile."""
+        addresses = {self._hash(event.address): event.address for event in events if event.address}
+        known = sa.select(erasures.c.address_hash).where(erasures.c.address_hash.in_(sorted(addresses)))
+        text = None
+        for found in connection.scalars(known):
+            subject = Subject(address=addresses[found].strip(), names=(), token=erased_token(found))
+            text = redacted(text or batch.body.decode("utf-8", "surrogateescape"), subject)
+        return batch.body if text is None else text.encode("utf-8", "surrogateescape")
 
     def _hash(self, address: str) -> str:
         return address_hash(self._keys.pseudonym, address)

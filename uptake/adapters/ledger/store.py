@@ -67,6 +67,15 @@ class Store:
             function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
             connection.exec_driver_sql(f"SELECT {function}({_STOP_LOCK})")
 
+    def vacuum(self) -> None:
+        """Write a SQLite file anew, without the bytes of what was deleted or overwritten; no other transaction runs."""
+        if not self.is_sqlite:
+            return
+        with self._one_line(), self._engine.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            raw.execute("VACUUM")
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close the pooled connections."""
         self._engine.dispose()

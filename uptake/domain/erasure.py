@@ -1,0 +1,70 @@
+"""Taking one person out of texts: their address wherever it stands, and their names where their address stands too."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_ADDRESS_KEYS = frozenset({"address", "email", "e_mail", "e-mail", "email_address", "mail"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Who is to be forgotten. `token` stands where an identity is needed and theirs was; repr tells nobody anything."""
+
+    address: str
+    names: Sequence[str]
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Subject({self.token})"
+
+
+def mentions(text: str, address: str) -> bool:
+    """Tell whether a text holds an address, whatever its case, or escaped as in JSON and in links."""
+    lowered = text.lower()
+    return any(form in lowered for form in _forms(address.lower()))
+
+
+def redacted(line: str, subject: Subject) -> str:
+    """Return a line without the person: of JSON each value by itself, so that it stays JSON; else the text."""
+    if not mentions(line, subject.address):
+        return line
+    try:
+        document = json.loads(line)
+    except ValueError:
+        text = _without(line, subject.address, subject.token)
+        for name in sorted((name for name in subject.names if len(name) > 1), key=len, reverse=True):
+            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "erased", text, flags=re.IGNORECASE)
+        return text
+    return json.dumps(_redacted_value(document, subject), ensure_ascii=False, separators=(",", ":"))
+
+
+def _redacted_value(value: Any, subject: Subject, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {_redacted_text(name, subject): _redacted_value(one, subject, name) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_redacted_value(one, subject, key) for one in value]
+    if not isinstance(value, str):
+        return value
+    if value.strip().lower() == subject.address.lower():
+        return None if key.lower() in _ADDRESS_KEYS else subject.token
+    if value.strip().lower() in {name.strip().lower() for name in subject.names}:
+        return "erased"
+    return _redacted_text(value, subject)
+
+
+def _redacted_text(text: str, subject: Subject) -> str:
+    return _without(text, subject.address, subject.token)
+
+
+def _without(text: str, address: str, token: str) -> str:
+    pattern = "|".join(re.escape(form) for form in sorted(_forms(address), key=len, reverse=True))
+    return re.sub(pattern, token, text, flags=re.IGNORECASE)
+
+
+def _forms(address: str) -> set[str]:
+    return {address, address.replace("@", "\\u0040"), address.replace("@", "%40")}
