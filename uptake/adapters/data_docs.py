@@ -73,7 +73,7 @@ def _front_page(site: Path, checks: Sequence[Check], as_of: datetime) -> str:
 <body>
 <h1>Data docs</h1>
 <p>Candidate marts as of {as_of:%Y-%m-%d %H:%M} UTC: {verdict}. These are the tests of dbt, the suites and the
-comparisons with earlier snapshots; <code>uptake status</code> has the whole gate, also what the load counted.</p>
+comparisons with earlier snapshots; <code>uptake status</code> has every reason, also what the load counted.</p>
 <table class="checks">
 <thead><tr><th>Status</th><th>Severity</th><th>Check</th><th>Found and expected</th></tr></thead>
 <tbody>
