@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import os
 import time
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +38,15 @@ def set_key(session: duckdb.DuckDBPyConnection, key: bytes) -> None:
 def line_numbers(path: str) -> list[int]:
     """Return the numbers, from 1, of the lines of a file that are not blank, in order.
 
-    DuckDB's reader skips blank lines and numbers nothing; this tells where its n-th line stands in the file.
+    DuckDB's reader skips blank lines and numbers nothing; this tells where its n-th line stands in the file. Of half a
+    gzip it reads what there is, which is worse than nothing: raises ValueError.
     """
     opener: Any = gzip.open if path.endswith(".gz") else open
-    with opener(path, "rb") as file:
-        return [number for number, line in enumerate(file, start=1) if line.strip()]
+    try:
+        with opener(path, "rb") as file:
+            return [number for number, line in enumerate(file, start=1) if line.strip()]
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{Path(path).parent.name}/{Path(path).name} is damaged: {error}") from error
 
 
 def file_version(path: str) -> str:

@@ -13,7 +13,7 @@ import duckdb
 from uptake.adapters.log_profile_fields import LOOKED_AT, define_macros, json_fields, profile_fields
 from uptake.adapters.log_profile_files import FileGroup, FoundFiles, find_files
 from uptake.adapters.log_profile_oddities import find_oddities
-from uptake.adapters.long_lines import long_line
+from uptake.adapters.read_errors import plain_reason
 from uptake.domain.raw_log import (
     EventVolume,
     Lookup,
@@ -137,7 +137,7 @@ class _Reading:
             try:
                 self._counts(replace(group, paths=(path,)))
             except duckdb.Error as error:
-                reason = long_line(str(error)) or str(error).splitlines()[0].replace(path, self._within(path))
+                reason = _reason(error).replace(path, self._within(path))
                 self._odd(
                     "unreadable file", f"the file cannot be read, and was left out: {reason}", 1, self._within(path)
                 )
@@ -186,7 +186,7 @@ class _Reading:
         for file, order, _ in found:
             try:
                 number = line_numbers(file)[order - bad[file]] if group.format == "NDJSON" else order - bad[file] + 1
-            except (EOFError, OSError):  # DuckDB reads as much of half a gzip as there is
+            except (ValueError, OSError):  # DuckDB reads as much of half a gzip as there is
                 places.append(self._within(file))
                 reason = "the file ends before its gzip stream does"
             else:
@@ -217,7 +217,7 @@ class _Reading:
                 f"event_name, problem from ({staged.sql})"
             )
         except duckdb.Error as error:
-            raise TransformError(f"{staged.name}: {long_line(str(error)) or str(error).splitlines()[0]}") from error
+            raise TransformError(f"{staged.name}: {_reason(error)}") from error
         return self._summary(by=staged.name, table=None, roles={}, lookup=None)
 
     def guessed(self, tables: Sequence[RawTable]) -> Mapped | None:
@@ -364,6 +364,11 @@ def _instead(files: FoundFiles) -> str:
     found += [f"{name} is none of these" for name in files.ignored]
     told = f"; {', '.join(found[:3])}" + (f" and {len(found) - 3} more" if len(found) > 3 else "") if found else ""
     return f"; expected NDJSON, JSON, CSV or Parquet, plain or .gz{told}"
+
+
+def _reason(error: duckdb.Error) -> str:
+    """Return the first line of what DuckDB says: what follows may quote a line of the log."""
+    return plain_reason(str(error)) or str(error).splitlines()[0]
 
 
 def _quoted(name: str) -> str:

@@ -41,7 +41,7 @@ _FORMATS: dict[str, Format] = {
     ".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".parquet": "parquet",
 }  # fmt: skip
 _LONGEST_FIELD = 16 * 1024 * 1024  # as long as DuckDB lets an object be
-_LONGEST_LINE = 2 * _LONGEST_FIELD  # what fits its buffer: see `long_lines`
+_LONGEST_LINE = 2 * _LONGEST_FIELD  # what fits its buffer: see `read_errors`
 
 CsvRows = Any  # what csv.reader returns has no name of its own
 Record = tuple[int, bytes]  # the line it begins at, counted from 1; its JSON

@@ -17,8 +17,8 @@ import pyarrow as pa
 from uptake.adapters.dbt_failures import with_rows
 from uptake.adapters.freshness import declared_limits, mapped_limits, source_freshness
 from uptake.adapters.key_ring import open_key_ring
-from uptake.adapters.long_lines import long_line
 from uptake.adapters.playbook_yaml import meant
+from uptake.adapters.read_errors import plain_reason
 from uptake.adapters.source_mapping import MappingFile, read_mapping
 from uptake.errors import TransformError
 from uptake.ports import Build, Check
@@ -220,7 +220,7 @@ def _refuse_broken_models(results: Mapping[str, Any]) -> None:
         first = broken[0].node
         others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
         said = broken[0].message or "no reason given"
-        message = long_line(said) or _one_line(said)
+        message = _one_line(plain_reason(said) or said)
         raise TransformError(f"{first.resource_type} {first.name}, {first.original_file_path}{others}: {message}")
 
 

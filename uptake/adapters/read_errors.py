@@ -1,7 +1,7 @@
-"""Which line of a raw file is too long for DuckDB, whose own message names the file alone.
+"""What DuckDB says of raw files that it cannot read, in words for whoever has to look at them: file, line, reason.
 
-Such a line is refused and not quarantined: as long as that, it is mostly a file that has lost its line breaks, and one
-line in the quarantine would stand for thousands of events.
+A line that is too long is refused and not quarantined: as long as that, it is mostly a file that has lost its line
+breaks, and one line in the quarantine would stand for thousands of events.
 """
 
 from __future__ import annotations
@@ -13,15 +13,22 @@ from typing import Any
 
 #: What DuckDB says; the first number is its limit for one object, and a line has to fit into a buffer of two.
 _SAID = re.compile(r'"maximum_object_size" of (\d+) bytes exceeded while reading file "([^"]+)"')
+#: What it says when a function of ours raised; the way there in the code follows.
+_RAISED = re.compile(r"Python exception occurred while executing the UDF: \w+: (.*?)(?:\s+At:\s.*)?$", re.DOTALL)
 _CHUNK = 1 << 20
 _MB = 1 << 20
 
 
-def long_line(message: str) -> str | None:
-    """Return file, line and length when this message of DuckDB means that a line is too long, None otherwise."""
+def plain_reason(message: str) -> str | None:
+    """Return where a line is too long, or what a function of ours said; None when DuckDB means something else."""
     said = _SAID.search(message)
-    if said is None:
-        return None
+    if said is not None:
+        return _long_line(said)
+    raised = _RAISED.search(message)
+    return None if raised is None else " ".join(raised[1].split())
+
+
+def _long_line(said: re.Match[str]) -> str:
     longest, path = 2 * int(said[1]), Path(said[2])
     file = f"{path.parent.name}/{path.name}"
     try:
