@@ -1,14 +1,16 @@
 """One more day: the same refresh on 60 and on 365 days of history, of the same customers, whose last days are the same.
 Measured is all of `operations.refresh` (build, gate, snapshot, people, ledger) and `DbtTransformer.build` within it, in
 one process in which everything is imported and parsed. Data work is what a build costs beyond a build of next to no
-data in the same process. Both must end with the same windows of 28 days and the same facts of the days they share.
+data in the same process: both kinds of ratio are given, because a cost that is fixed hides in the first one how much
+more a long history asks for. The newest day is a Tuesday; of three, one is the day after a Sunday, on which a week is
+added to the history of health as well, and the median leaves it out. Both must end with the same windows of 28 days and
+the same facts of the days they share.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -73,30 +75,33 @@ def run(scratch: Path) -> list[Result]:
     done = apart(bound(_days, folder, scratch / "daily"))
     fixed, short, long = done.answer
     size = f"{LOG.events:,} events a day"
-    day, whole = median(long.builds), f"{LONG} days, {LOG.events * LONG / 1e6:.3g} M events"
+    whole = f"{LONG} days, {LOG.events * LONG / 1e6:.3g} M events"
+    beyond = {days: median(runs.builds).cpu - fixed.cpu for days, runs in ((SHORT, short), (LONG, long))}
     return [
-        _growth("one new day: build", size, short.builds, long.builds),
-        _growth("one new day: whole refresh", size, short.refreshes, long.refreshes),
+        _growth("one new day: build", size, median(short.builds).cpu, median(long.builds).cpu),
+        _growth("one new day: whole refresh", size, median(short.refreshes).cpu, median(long.refreshes).cpu),
+        _growth("one new day: data work", size, beyond[SHORT], beyond[LONG], target=None),
         Result(
-            work="one new day: data work",
+            work=f"one new day: data work, on {LONG} days",
             size=f"{size}, {whole}",
             against="the full build's data work",
             floor=long.full.cpu - fixed.cpu,
-            ours=max(day.cpu - fixed.cpu, 0),
+            ours=beyond[LONG],
             target=SHARE_TARGET,
         ),
         memory("one new day: peak memory, the full build before it included", whole, done.peak),
     ]
 
 
-def _growth(work: str, size: str, short: Sequence[Measured], long: Sequence[Measured]) -> Result:
+def _growth(work: str, size: str, short: float, long: float, *, target: float | None = GROWTH_TARGET) -> Result:
+    """Compare CPU seconds on the short and on the long history."""
     return Result(
         work=f"{work}, on {LONG} days",
         size=size,
         against=f"the same on {SHORT} days",
-        floor=median(short).cpu,
-        ours=median(long).cpu,
-        target=GROWTH_TARGET,
+        floor=short,
+        ours=long,
+        target=target,
     )
 
 

@@ -84,7 +84,7 @@ def scales(warehouse: duckdb.DuckDBPyConnection) -> dict[str, float]:
 def hit(warehouse: duckdb.DuckDBPyConnection) -> dict[str, bool]:
     """Return for each catalogued feature whether anybody ever used it."""
     rows = warehouse.execute(
-        "select feature_key, feature_key in (select feature_key from marts.fct_account_feature_daily)"
+        "select feature_key, feature_key in (select distinct feature_key from marts.fct_account_feature_daily)"
         " from marts.dim_features where feature_key is not null order by 1"
     ).fetchall()
     return dict(rows)
