@@ -6,22 +6,25 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.gate.conftest import World
+from tests.gate.conftest import ROOT, World
 from tests.gate.test_corruptions import blocking
 from uptake.adapters import history_checks, suites_gx
 from uptake.adapters.check_results import OF_SENDING
 from uptake.adapters.marts import MARTS
-from uptake.adapters.suites_gx import SUITES, GxSuites
+from uptake.adapters.required_checks import FILE, out_of_step, read_required_of_source
+from uptake.adapters.suites_gx import SUITES, GxSuites, read_suite
 from uptake.ports import Build, Check
 
 pytestmark = pytest.mark.slow
 
+OF_RAVENSTACK = read_required_of_source(ROOT / "expectations" / FILE, "ravenstack").items()
 SUITE_NAMES = {f"gate:suite:{suite.relation}" for suite in SUITES}
 HISTORY_NAMES = {*(f"gate:rows:{mart}" for mart in MARTS), *history_checks.CHECKS}
 
@@ -62,6 +65,50 @@ def test_a_suite_that_cannot_be_read_holds(
     assert held["gate:suite:contact_features"].status == status
     assert told in held["gate:suite:contact_features"].detail
     assert not any(check.name.startswith("gx:contact_features:") for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("taken", "missing"),
+    [
+        ("sources/ravenstack/files.json", {"gate:suite:files", "gx:files:unexpected_rows_expectation:no_byte_order_mark"}),
+        ("sources/ravenstack", {name for name, _ in OF_RAVENSTACK}),
+    ],
+    ids=["a suite", "all suites"],
+)  # fmt: skip
+def test_a_suite_of_one_source_that_is_gone_holds_that_source_alone(
+    root: Path, spoil: Callable[..., Build], yesterday: dict[str, Any], tmp_path: Path, taken: str, missing: set[str]
+) -> None:
+    folder = tmp_path / "expectations"
+    shutil.copytree(root / "expectations", folder)
+    if (folder / taken).is_dir():
+        shutil.rmtree(folder / taken)
+    else:
+        (folder / taken).unlink()
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in ("accounts", "churn_events"):
+        (raw / f"ravenstack_{name}.csv").write_text("account_id,churn_flag\na1,FALSE\n")
+    suites = GxSuites(folder, tmp_path / "home")
+    build = dataclasses.replace(spoil(), source="ravenstack", raw=raw)
+    held = blocking(suites.run(build, history=[yesterday]))
+    assert set(held) == missing
+    assert {check.status for check in held.values()} == {"missing"}
+    assert {check.detail for check in held.values()} == {"did not run; expected it in every refresh of ravenstack"}
+    assert blocking(suites.run(dataclasses.replace(build, source="uptake"), history=[yesterday])) == {}
+
+
+def test_every_suite_of_a_source_is_named_in_the_list_of_what_must_run(root: Path) -> None:
+    folder = root / "expectations"
+    sources = [path.name for path in sorted((folder / "sources").iterdir())]
+    assert sources
+    for source in sources:
+        known = {}
+        for file in (folder / "sources" / source).glob("*.json"):
+            _, names = read_suite(file, file.stem)
+            rules = json.loads(file.read_text())["expectations"]
+            known |= {name: rule["severity"] for name, rule in zip(names, rules, strict=True)}
+            known[f"gate:suite:{file.stem}"] = "critical"
+        assert out_of_step(read_required_of_source(folder / FILE, source), known) == []
 
 
 def test_nobody_looking_whether_a_holdout_was_mailed_holds_mail(

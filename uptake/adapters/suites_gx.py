@@ -21,11 +21,12 @@ import duckdb
 
 from uptake.adapters.check_results import Severity, checked, protects, shown, told
 from uptake.adapters.data_docs import finish
+from uptake.adapters.gx_import import great_expectations
 from uptake.adapters.gx_one_statement import ask
 from uptake.adapters.mart_checks import NAMES, check_marts
 from uptake.adapters.marts import MARTS
 from uptake.adapters.raw_relations import open_raw
-from uptake.adapters.required_checks import FILE, read_required
+from uptake.adapters.required_checks import FILE, read_required, read_required_of_source
 from uptake.errors import Refused
 from uptake.ports import Build, Check
 
@@ -83,11 +84,8 @@ class GxSuites:
         Never raises for a bad suite or a bad mart: that is a check with status `errored` or `missing`.
         """
         self._results = []
-        checks = (
-            *check_marts(build, history, now or build.as_of),
-            *self._suite_checks(build),
-            self._required_check(),
-        )
+        ran = (*check_marts(build, history, now or build.as_of), *self._suite_checks(build))
+        checks = (*ran, *self._missing_of_source(build.source, ran), self._required_check())
         self._told = (*build.checks, *checks), build.as_of
         if self._docs:
             try:
@@ -106,7 +104,7 @@ class GxSuites:
         with _gx_quiet():
             context = _context(draft)
             _store(context, self._results, as_of)
-            context.build_data_docs()
+            context.build_data_docs(build_index=False)  # the front page is our own
         finish(draft, checks, as_of=as_of)
         shutil.rmtree(self._docs_dir, ignore_errors=True)
         draft.rename(self._docs_dir)
@@ -119,6 +117,16 @@ class GxSuites:
         except (OSError, ValueError) as error:
             return checked("gate:required", "errored", told(error))
         return checked("gate:required", "passed", f"{count} checks must have run")
+
+    def _missing_of_source(self, source: str, ran: Sequence[Check]) -> list[Check]:
+        """Name the checks required of this source alone that did not run; `gate:required` tells of a bad list."""
+        name = Path(source).stem
+        try:
+            required = read_required_of_source(self._expectations_dir / FILE, name)
+        except (OSError, ValueError):
+            return []
+        message = f"did not run; expected it in every refresh of {name}"
+        return [checked(check, "missing", message) for check in sorted(required.keys() - {one.name for one in ran})]
 
     def _suite_checks(self, build: Build) -> Iterator[Check]:
         """Validate each relation against its suite."""
@@ -200,7 +208,7 @@ def _gx_quiet() -> Iterator[None]:
 
 def _context(site: Path | None = None) -> Any:
     """Return a GX context that lives in memory, reports to nobody and would write data docs to `site`."""
-    import great_expectations as gx
+    gx = great_expectations()
     from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
     config = DataContextConfig(
@@ -244,8 +252,7 @@ def _validate(
         return [one for one in results if one is not None]
     if path is None:
         raise ValueError(f"{place.file}: expectations on raw files are of the kinds known to gx_one_statement")
-    import great_expectations as gx
-
+    gx = great_expectations()
     left = [one for one, result in zip(suite.expectations, results, strict=True) if result is None]
     by_gx = gx.ExpectationSuite(name=suite.name, expectations=[one.configuration.to_domain_obj() for one in left])
     with _gx_warehouse(path) as source:
@@ -289,8 +296,7 @@ def read_suite(path: Path, mart: str) -> tuple[Any, list[str]]:
     GX leaves out, with a line in its log, an expectation that it cannot build: what it built is therefore compared
     with what was written. Raises what is wrong with the file.
     """
-    import great_expectations as gx
-
+    gx = great_expectations()
     raw = json.loads(path.read_bytes())
     if not isinstance(raw, dict):
         raise ValueError(f"{path.name} holds a {type(raw).__name__}, expected an object")
