@@ -25,6 +25,7 @@ from tests.crash.test_faults import TABLE, meet
 from tests.postgres import can_serve, server
 from tests.soak import worlds
 from tests.soak.table import write_row
+from tests.spec.test_random_schedules import SCHEDULES, live
 from uptake.testing import FixedClock
 
 RESULTS = Path("var") / "soak"
@@ -110,6 +111,26 @@ def faults() -> Iterator[Run]:
         yield run
 
 
+@contextmanager
+def schedules() -> Iterator[Run]:
+    """Each run is a world of random journeys, lived through by the engine and by the small model."""
+    with tempfile.TemporaryDirectory(prefix="uptake-soak-") as name:
+
+        def run(number: int) -> Mapping[str, object]:
+            home = Path(name) / f"world-{number}"
+            home.mkdir()
+            try:
+                found = live(home, seed=number)
+            finally:
+                shutil.rmtree(home)
+            return {
+                "run": number, "schedules": SCHEDULES, "mails": found.mails, "duplicates": 0,
+                "losses": len(found.differing), "lost": sorted(found.differing)[:5],
+            }  # fmt: skip
+
+        yield run
+
+
 TESTS: Mapping[str, Test] = {
     "T1": Test(
         what=f"a worker killed with -9 at {len(ALL_POINTS)} named points, SQLite and PostgreSQL in turn",
@@ -128,6 +149,12 @@ TESTS: Mapping[str, Test] = {
         goal=36_667,
         counts="faults",
         open=faults,
+    ),
+    "J1": Test(
+        what="random playbooks, edits, events, leaps of the clock; a loss: engine and small model differ",
+        goal=20,
+        counts="schedules",
+        open=schedules,
     ),
 }
 
