@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from uptake.domain.catalogue import source_name
 from uptake.errors import Refused, SettingsError, UsageError
 from uptake.operations import approve as _approve
+from uptake.operations import backtest as _backtest
 from uptake.operations import by_hand as _by_hand
 from uptake.operations import check as _check
 from uptake.operations import control as _control
@@ -32,6 +33,7 @@ from uptake.operations import report as _report
 from uptake.operations import send as _send
 from uptake.operations import standing as _standing
 from uptake.operations import status as _status
+from uptake.operations import sync_suppressions as _sync
 from uptake.operations import tasks as _tasks
 from uptake.operations import tick as _tick
 from uptake.operations.status import Status
@@ -135,6 +137,19 @@ class Uptake(Wiring):
             git_sha=self.git_sha,
             now=now or self.clock.now(),
             against=against,
+        )
+
+    def backtest(self, name: str, *, days: int) -> _backtest.Backtest:
+        """Say what a playbook would have done over the snapshots of the past days. Writes nothing."""
+        return _backtest.backtest(
+            self.playbooks,
+            self.journeys,
+            self.snapshots,
+            self.ledger,
+            name=name,
+            source=self.source,
+            days=days,
+            now=self.clock.now(),
         )
 
     def approve(self, plan_id: str, *, by: str) -> datetime:
@@ -244,6 +259,11 @@ class Uptake(Wiring):
             return _import_suppressions.import_suppressions(
                 self.ledger, self.keys, lines, reason=reason, by=by, now=self.clock.now()
             )
+
+    def sync_suppressions(self) -> _sync.Synced:
+        """Compare our suppressions with the mail service's lists and add to each what the other has."""
+        topics = self.playbooks.workspace().topics
+        return _sync.sync_suppressions(self.ledger, self.keys, self.suppression_lists, topics, now=self.clock.now())
 
     def forget(self, address: str, *, by: str) -> _forget.Forgotten:
         """Forget a person; what the mail service has told so far is folded first."""

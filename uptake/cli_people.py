@@ -1,4 +1,4 @@
-"""The commands about one person: tell all that is known of them, forget them."""
+"""The commands about people: whom nobody mails any more, what is known of somebody, forgetting them."""
 
 from __future__ import annotations
 
@@ -46,6 +46,15 @@ def forget(
         if not as_json:
             _err.print("uptake: not everything is forgotten; see to what is named, then run this again")
         raise typer.Exit(1)
+
+
+@app.command(name="sync-suppressions")
+def sync_suppressions() -> None:
+    """Make our suppressions and SendGrid's lists the same: whoever is on either is on both. For every night."""
+    from uptake.bootstrap import open_uptake
+
+    done = open_uptake().sync_suppressions()
+    _out.print(f"SendGrid was told of {done.told} addresses; {done.learned} were learned from it.")
 
 
 @app.command()

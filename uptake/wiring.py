@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from uptake.adapters.sendgrid_erasure import SendGridEraser
     from uptake.adapters.sendgrid_events import PublicKey, SendGridEvents
     from uptake.adapters.sendgrid_logs import SendGridLogs
+    from uptake.adapters.sendgrid_suppressions import SendGridSuppressions
     from uptake.adapters.snapshots_duckdb import DuckSnapshots
     from uptake.adapters.suites_gx import GxSuites
     from uptake.adapters.tokens import Tokens
@@ -223,6 +224,15 @@ class Wiring:
         key = self.sandbox_key if self.settings.sandbox else (own.get_secret_value() if own else "")
         return SendGridEraser(self.settings.sendgrid_base_url, key)
 
+    @cached_property
+    def suppression_lists(self) -> SendGridSuppressions:
+        """Whom SendGrid mails no more."""
+        from uptake.adapters.sendgrid_suppressions import SendGridSuppressions
+
+        own = self.settings.sendgrid_api_key
+        key = self.sandbox_key if self.settings.sandbox else (own.get_secret_value() if own else "")
+        return SendGridSuppressions(self.settings.sendgrid_base_url, key)
+
     @property
     def files(self) -> HomeFiles:
         """The files in which a person may stand."""
@@ -321,6 +331,6 @@ class Wiring:
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("ledger", "mailer", "mail_log", "mail_eraser", "marts"):
+        for name in ("ledger", "mailer", "mail_log", "mail_eraser", "suppression_lists", "marts"):
             if name in self.__dict__:
                 self.__dict__[name].close()

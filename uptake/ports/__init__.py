@@ -40,6 +40,7 @@ from uptake.ports.mail import (
     MergeFields,
     Recipient,
     Rendered,
+    SuppressionLists,
     Witness,
     Words,
 )
@@ -94,6 +95,7 @@ __all__ = [
     "Status",
     "StoredBatch",
     "SuiteRunner",
+    "SuppressionLists",
     "Tasks",
     "Transformer",
     "ValueReport",

@@ -177,9 +177,24 @@ class People(Protocol):
         self, address_hash: str, *, reason: SuppressionReason, topic: str | None, source: str, now: datetime
     ) -> None: ...
     def suppress_all(
-        self, address_hashes: Sequence[str], *, reason: SuppressionReason, source: str, now: datetime
+        self,
+        address_hashes: Sequence[str],
+        *,
+        reason: SuppressionReason,
+        source: str,
+        now: datetime,
+        topic: str | None = None,
     ) -> None:
-        """Stop all mail to many addresses, all of them or none, from the commit of this call on."""
+        """Stop all mail (topic None) or one topic to many addresses, all of them or none, from this commit on."""
+
+    def suppressed(self, *, reason: SuppressionReason, topic: str | None) -> set[str]:
+        """Return the hashes of the addresses that are suppressed for this reason, of all mail (None) or a topic."""
+
+    def unsubscribed(self) -> Mapping[str, set[str]]:
+        """Return topic ('' = every topic) -> addresses, in lower case, that unsubscribed and are still known.
+
+        For the mail service alone: never logged, never stored.
+        """
 
     def address_hash_of(self, contact_id: str) -> str | None: ...
     def address_hashes_of(self, contact_id: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from uptake.domain.eligibility import Reason
 from uptake.domain.playbooks import Release
-from uptake.domain.sends import DeliveryEvent
+from uptake.domain.sends import DeliveryEvent, SuppressionReason
 from uptake.ports.adoption import Snapshot
 from uptake.ports.ledger import Claimed
 
@@ -125,6 +125,19 @@ class MailLog(Protocol):
 
         Mail of other senders on the same account is left out.
         """
+
+
+class SuppressionLists(Protocol):
+    """Whom the mail service mails no more. Addresses are in lower case. Raises MailerError and its kin."""
+
+    def of_everything(self, reason: SuppressionReason) -> set[str]:
+        """Return who gets nothing for this reason."""
+
+    def of_group(self, group: int) -> set[str]:
+        """Return who left one unsubscribe group."""
+
+    def add(self, addresses: Sequence[str], *, group: int | None) -> None:
+        """Put addresses on the list of a group, or of everything (None)."""
 
 
 class Witness(Protocol):

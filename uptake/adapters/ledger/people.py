@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,9 +13,9 @@ import sqlalchemy as sa
 
 from uptake import failpoints
 from uptake.adapters.ledger.arrow import stage, unstage
-from uptake.adapters.ledger.schema import consents, erasures, people, preferences, sends
+from uptake.adapters.ledger.schema import consents, erasures, people, preferences, sends, suppressions
 from uptake.adapters.ledger.store import Store
-from uptake.adapters.ledger.suppression import suppress
+from uptake.adapters.ledger.suppression import in_force, suppress
 from uptake.adapters.ledger.upsert import insert
 from uptake.domain.ids import address_hash
 from uptake.domain.sends import SuppressionReason
@@ -73,13 +74,40 @@ class SqlPeople:
         failpoints.at("stop: committed")
 
     def suppress_all(
-        self, address_hashes: Sequence[str], *, reason: SuppressionReason, source: str, now: datetime
+        self,
+        address_hashes: Sequence[str],
+        *,
+        reason: SuppressionReason,
+        source: str,
+        now: datetime,
+        topic: str | None = None,
     ) -> None:
-        """Stop all mail to many addresses, all of them or none, from the commit of this call on."""
+        """Stop all mail or one topic to many addresses, all of them or none, from the commit of this call on."""
         with self._store.write() as connection:
             self._store.stop(connection)
             for one in address_hashes:
-                suppress(connection, one, topic="", reason=reason, source=source, suppressed_at=now, now=now)
+                suppress(connection, one, topic=topic or "", reason=reason, source=source, suppressed_at=now, now=now)
+
+    def suppressed(self, *, reason: SuppressionReason, topic: str | None) -> set[str]:
+        """Return the hashes of the addresses suppressed for this reason."""
+        row = suppressions.c
+        query = sa.select(row.address_hash).where(row.reason == reason.value, row.topic == (topic or ""), in_force())
+        with self._store.read() as connection:
+            return set(connection.scalars(query))
+
+    def unsubscribed(self) -> dict[str, set[str]]:
+        """Return the addresses that unsubscribed, by topic, of people who are still known."""
+        row = suppressions.c
+        query = (
+            sa.select(row.topic, people.c.address)
+            .join(people, people.c.address_hash == row.address_hash)
+            .where(row.reason == SuppressionReason.UNSUBSCRIBED.value, in_force(), people.c.address.is_not(None))
+        )
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        with self._store.read() as connection:
+            for topic, address in connection.execute(query):
+                found[topic].add(address.strip().lower())
+        return dict(found)
 
     def address_hash_of(self, contact_id: str) -> str | None:
         """Return the hash of a contact's address, also after its erasure."""
