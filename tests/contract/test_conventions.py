@@ -26,9 +26,24 @@ KEYLESS = {
     "stg_event_lines": "a line is known by its place in a file, which dbt's tests would have to read again",
     "stg_quarantine": "one line may be quarantined for two reasons",
 }
+#: Columns that say something of their own in these models, and why; elsewhere one name has one description.
+OF_THEIR_OWN = {
+    "count_contacts": (
+        {"accounts_current", "fct_account_feature_daily", "fct_outcomes"},
+        "those of the row: of the account, of the feature and day, of the enrollment",
+    ),
+    "plan": (
+        {"stg_accounts", "stg_subscriptions", "stg_feature_plans", "int_plan_features", "fct_account_health_weekly",
+         "int_account_weeks_lived"},
+        "dim_accounts decides which plan an account is on; before it are candidates, and history asks about a day past",
+    ),
+    "date_day": ({"int_health_weeks"}, "the version of a week stands at its Sunday"),
+    "reason": ({"stg_quarantine", "feature_recommendations"}, "why a line is not used, and why a feature is advised"),
+}
 #: Intermediate models that rest on marts, and why; staging never does.
 ON_MARTS = {
     "int_plan_features": "dim_accounts decides which plans there are; fct_account_health_weekly asks what each holds",
+    "int_account_weeks_lived": "the marts say since when an account is used or sold to; only the history of health asks",
     "int_feature_rules": "the rules are learned from account_features, and only feature_recommendations asks for them",
 }
 
@@ -228,6 +243,78 @@ def test_every_mart_has_an_enforced_contract_with_each_column_described(models: 
     for name, node in marts.items():
         assert node["config"]["contract"]["enforced"], name
         assert [column for column, told in node["columns"].items() if not told["description"]] == [], name
+
+
+def test_every_column_of_every_layer_is_described(root: Path):
+    """Mappings of a source fill relations whose columns are. That none is left out is seen on a build of the sample."""
+    wrong = [
+        f"{node}.{column['name']}"
+        for node, columns in described_columns(root).items()
+        for column in columns
+        if not column.get("description") or set(column) - {"name", "description", "data_type", "data_tests"}
+    ]
+    assert wrong == [], "\n" + "\n".join(wrong)
+    models = {path.stem for path in sql_files(root)}
+    bare = {name for name in models if not described_columns(root).get(name)}
+    assert sorted(name for name in bare if "__" not in name or name.startswith("stg_ledger__")) == []
+
+
+def described_columns(root: Path) -> dict[str, list[dict[str, Any]]]:
+    """Model or seed -> its columns, as the property files have them."""
+    project = root / "dbt_project"
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in [*sorted((project / "models").rglob("_*__models.yml")), project / "seeds" / "_seeds.yml"]:
+        told = yaml.safe_load(path.read_text())
+        for node in told.get("models") or told["seeds"]:
+            found[node["name"]] = node.get("columns") or []
+    return found
+
+
+def test_one_word_has_one_description_written_once(root: Path):
+    """A name that stands in several models and seeds means the same in all of them, and a doc block says what."""
+    meanings: dict[str, dict[str, set[str]]] = {}
+    for node, columns in described_columns(root).items():
+        for column in columns:
+            meanings.setdefault(column["name"], {}).setdefault(column["description"], set()).add(node)
+    wrong = []
+    for word, told in meanings.items():
+        own, _ = OF_THEIR_OWN.get(word, (set(), ""))
+        shared = {text: nodes - own for text, nodes in told.items() if nodes - own}
+        if len(shared) > 1:
+            wrong.append(
+                f"{word} has {len(shared)} meanings: in {'; in '.join(map(', '.join, map(sorted, shared.values())))}"
+            )
+        wrong += [
+            f"{word}: {', '.join(sorted(nodes))} say the same in words of their own; expected a doc block"
+            for text, nodes in told.items()
+            if len(nodes) > 1 and not re.fullmatch(r"\{\{ doc\('\w+'\) \}\}", text)
+        ]
+        wrong += [
+            f"{word} says in {node} what it says elsewhere"
+            for nodes in told.values()
+            if len(nodes) > 1
+            for node in nodes & own
+        ]
+    assert wrong == [], "\n" + "\n".join(wrong)
+    known = {(word, node) for word, told in meanings.items() for nodes in told.values() for node in nodes}
+    assert {(word, node) for word, (nodes, _) in OF_THEIR_OWN.items() for node in nodes} - known == set()
+
+
+def test_no_doc_block_is_left_unread(root: Path):
+    project = root / "dbt_project"
+    written = {
+        name
+        for path in (project / "models").rglob("*.md")
+        for name in re.findall(r"\{% docs (\w+) %\}", path.read_text())
+        if not name.startswith("__")
+    }
+    read = {
+        name
+        for path in [*(project / "models").rglob("*.yml"), *(project / "seeds").rglob("*.yml")]
+        for name in re.findall(r"doc\('(\w+)'\)", path.read_text())
+    }
+    assert sorted(written - read) == []
+    assert len(written) > 50
 
 
 def test_every_formula_of_a_mart_is_a_doc_block(manifest: dict[str, Any], root: Path):

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -60,6 +61,19 @@ def test_a_plain_build_makes_tables_that_keep_the_contract(built: tuple[Path, st
         used = session.sql("select count(*) from marts.account_features where days_used_28 > 0").fetchall()
     assert found == EXPECTED
     assert used[0][0] > 0
+
+
+def test_every_column_that_a_build_makes_is_described(built: tuple[Path, str], manifest: dict[str, Any]):
+    described = {node["name"]: list(node["columns"]) for node in manifest["nodes"].values()}
+    with duckdb.connect(str(built[0] / "uptake_dev.duckdb"), read_only=True) as session:
+        made = session.sql(
+            "select table_name, list(column_name order by ordinal_position) from information_schema.columns"
+            " where table_schema in ('seeds', 'staging', 'intermediate', 'marts') group by table_name"
+        ).fetchall()
+    # What a table kept by day or file remembers beside itself is no model.
+    found = {table: columns for table, columns in made if "__" not in table}
+    assert len(found) > 25
+    assert {table: described[table] for table in found} == found
 
 
 def test_a_plain_build_of_the_sample_is_clean_and_says_in_one_line_what_it_shows(built: tuple[Path, str]):
