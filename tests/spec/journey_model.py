@@ -126,9 +126,10 @@ class Account:
 
     def task_closed(self, number: int, key: str, at: datetime) -> None:
         (journey,) = (one for one in self.journeys if one.number == number)
-        task = journey.tasks[key]
-        task.closed_at = at
-        self.touches.append((at, task.person))
+        task = journey.tasks.get(key)
+        if task is not None:  # one that only the engine opened is a difference, and told at the end
+            task.closed_at = at
+            self.touches.append((at, task.person))
 
     # --- what a tick does ---
 

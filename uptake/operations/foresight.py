@@ -15,6 +15,7 @@ from uptake.domain.detectable import HOPELESS, WORST_RATE, detectable_lift
 from uptake.domain.edits import changes
 from uptake.domain.playbooks import Edits, Release
 from uptake.operations.definitions import counting_releases
+from uptake.operations.hypothetical import as_if_in
 from uptake.ports import Entry, Journeys, Ledger, Plan, Snapshot
 
 _NEW = -1  # the version of a release that nobody has entered with
@@ -39,7 +40,7 @@ def first_tick(
     advance = journeys.advance(
         {**releases, _NEW: release},
         snapshot,
-        _as_if_in(release, entry, tables, now),
+        as_if_in(release.name, entry, tables, now, version_id=_NEW, first_id=-entry.contacts.num_rows),
         now,
         following=following,
         controls=ledger.releases.controls(),
@@ -52,34 +53,6 @@ def first_tick(
         for row in counted
     }
     return dict(sorted(found.items()))
-
-
-def _as_if_in(release: Release, entry: Entry, tables: Mapping[str, pa.Table], now: datetime) -> dict[str, pa.Table]:
-    """Return the ledger's tables with the entrants in them, under ids that no enrollment has."""
-    accounts = entry.contacts.group_by("account_id").aggregate([("entry_no", "min"), ("arm", "min")])
-    count = accounts.num_rows
-    ids = pa.array(range(-count, 0), pa.int64())
-    enrollments = pa.table(
-        {
-            "enrollment_id": ids,
-            "playbook": pa.array([release.name] * count),
-            "account_id": accounts["account_id"],
-            "entry_no": accounts["entry_no_min"],
-            "version_id": pa.array([_NEW] * count, pa.int64()),
-            "arm": accounts["arm_min"],
-            "enrolled_at": pa.array([now] * count),
-            "status": pa.array(["open"] * count),
-            "ended_at": pa.nulls(count),
-        }
-    )
-    of_account = pa.table({"account_id": accounts["account_id"], "enrollment_id": ids})
-    contacts = entry.contacts.select(["account_id", "contact_id", "feature_key"]).join(of_account, keys="account_id")
-    contacts = contacts.append_column("status", pa.array(["open"] * contacts.num_rows))
-    found = dict(tables)
-    for name, table in (("enrollments", enrollments), ("enrollment_contacts", contacts)):
-        schema = tables[name].schema
-        found[name] = pa.concat_tables([tables[name], table.select(schema.names).cast(schema)])
-    return found
 
 
 def touched(
