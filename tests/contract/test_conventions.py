@@ -33,8 +33,14 @@ OF_THEIR_OWN = {
         "those of the row: of the account, of the feature and day, of the enrollment",
     ),
     "plan": (
-        {"stg_accounts", "stg_subscriptions", "stg_feature_plans", "int_plan_features", "fct_account_health_weekly",
-         "int_account_weeks_lived"},
+        {
+            "stg_accounts",
+            "stg_subscriptions",
+            "stg_feature_plans",
+            "int_plan_features",
+            "fct_account_health_weekly",
+            "int_account_weeks_lived",
+        },
         "dim_accounts decides which plan an account is on; before it are candidates, and history asks about a day past",
     ),
     "date_day": ({"int_health_weeks"}, "the version of a week stands at its Sunday"),
@@ -43,7 +49,7 @@ OF_THEIR_OWN = {
 #: Intermediate models that rest on marts, and why; staging never does.
 ON_MARTS = {
     "int_plan_features": "dim_accounts decides which plans there are; fct_account_health_weekly asks what each holds",
-    "int_account_weeks_lived": "the marts say since when an account is used or sold to; only the history of health asks",
+    "int_account_weeks_lived": "the marts say since when an account is used or sold to; only health's history asks",
     "int_feature_rules": "the rules are learned from account_features, and only feature_recommendations asks for them",
 }
 
