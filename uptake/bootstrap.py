@@ -156,6 +156,10 @@ class Uptake(Wiring):
         """Approve a plan's release; return when that expires."""
         return _approve.approve(self.ledger, plan_id=plan_id, by=by, now=self.clock.now()).expires_at
 
+    def approve_within_limits(self, plan_id: str) -> datetime:
+        """Approve a plan without a person, where one has allowed that; return when it expires."""
+        return _approve.approve_within_limits(self.ledger, plan_id=plan_id, now=self.clock.now()).expires_at
+
     def tick(self, *, now: datetime | None = None) -> TickReport:
         """Fold what is known, decide for everybody, send what is due; `now` stops the clock for all three."""
         from uptake.adapters.clock import StoppedClock
@@ -264,6 +268,10 @@ class Uptake(Wiring):
         """Compare our suppressions with the mail service's lists and add to each what the other has."""
         topics = self.playbooks.workspace().topics
         return _sync.sync_suppressions(self.ledger, self.keys, self.suppression_lists, topics, now=self.clock.now())
+
+    def drop_old_bodies(self) -> int:
+        """Empty the webhook bodies that are older than they may be kept; return how many."""
+        return self.ledger.delivery.drop_bodies(before=self.clock.now() - self.settings.keep_bodies)
 
     def forget(self, address: str, *, by: str) -> _forget.Forgotten:
         """Forget a person; what the mail service has told so far is folded first."""

@@ -48,12 +48,14 @@ def forget(
         raise typer.Exit(1)
 
 
-@app.command(name="sync-suppressions")
-def sync_suppressions() -> None:
-    """Make our suppressions and SendGrid's lists the same: whoever is on either is on both. For every night."""
+@app.command()
+def nightly() -> None:
+    """Empty old webhook bodies; make our suppressions and SendGrid's the same: whoever is on either is on both."""
     from uptake.bootstrap import open_uptake
 
-    done = open_uptake().sync_suppressions()
+    uptake = open_uptake()
+    _out.print(f"{uptake.drop_old_bodies()} webhook bodies were old enough to go.")
+    done = uptake.sync_suppressions()
     _out.print(f"SendGrid was told of {done.told} addresses; {done.learned} were learned from it.")
 
 

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     tick_interval: timedelta = Field(
         default=timedelta(hours=1), description="How often ticks come; a gap of over two locks sending until reconcile"
     )
+    keep_bodies: timedelta = Field(
+        default=timedelta(days=30), description="How long a webhook body, which holds addresses, is kept as it came"
+    )
     webhook_public_key: str | None = Field(default=None, description="SendGrid's event webhook key, base64 DER")
     public_url: str = Field(default="http://127.0.0.1:8025", description="Where recipients reach web_public")
     sandbox: bool = Field(default=False, description="Run on the sandbox clock against fakegrid")

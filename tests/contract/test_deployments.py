@@ -79,7 +79,7 @@ def test_an_override_that_is_left_as_it_is_names_nobody_and_lets_nothing_pass() 
 
 def test_no_schedule_is_active_until_somebody_switches_it_on() -> None:
     schedules = {one["name"]: one.get("schedules", []) for one in DEPLOYMENTS}
-    assert {name for name, found in schedules.items() if found} == {"refresh", "tick", "measure"}
+    assert {name for name, found in schedules.items() if found} == {"refresh", "tick", "nightly", "measure"}
     for found in schedules.values():
         assert all(schedule["active"] is False and schedule["timezone"] for schedule in found)
 

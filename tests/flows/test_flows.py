@@ -11,6 +11,7 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from flows.measure import measure
+from flows.nightly import nightly
 from flows.override import override
 from flows.refresh import refresh
 from flows.run_playbook import run_playbook
@@ -91,6 +92,13 @@ def test_measuring_tells_each_verdict_and_writes_the_report(ended: Ended, ui: Ui
     assert state.message == told
     assert "too early to say" in ui.artifacts(run_id(state))["value"]
     assert report.is_file()
+
+
+def test_the_night_makes_the_lists_of_both_sides_one(ended: Ended, uptake: Uptake) -> None:
+    first = ended(nightly)
+    assert first.is_completed(), first.message
+    again = ended(nightly)
+    assert again.message == "told SendGrid of 0 addresses, learned 0; 0 old bodies emptied"
 
 
 def test_a_pause_ends_a_tick_as_held_and_says_why(ended: Ended, ui: Ui, uptake: Uptake) -> None:

@@ -163,6 +163,9 @@ class Delivery(Protocol):
     def fold(self, batch: StoredBatch, events: Sequence[DeliveryEvent], *, unreadable: int, now: datetime) -> int:
         """Insert new events, fold sends, derive suppressions, mark the batch: one transaction; return new events."""
 
+    def drop_bodies(self, *, before: datetime) -> int:
+        """Empty the bodies that were folded before; what they told is kept as events. Return how many."""
+
     def counts(self, playbook: str, *, since: datetime) -> list[MailCounts]:
         """Return what became of the mails that were taken since, and since a person last resumed the playbook."""
 

@@ -229,3 +229,13 @@ def test_a_send_planned_after_its_events_came_is_folded_and_never_claimed(world,
     assert world.claim() == []
     assert row(world, send_id)["status"] == "delivered"
     assert row(world, send_id)["accepted_at"] == world.now + MINUTE
+
+
+def test_old_bodies_go_and_what_they_told_stays(world, sent):
+    fold(world, event(world, Type.DELIVERED, sent))
+    world.ledger.delivery.store(b"[1]", now=world.now)
+    drop = world.ledger.delivery.drop_bodies
+    assert drop(before=world.now) == 0
+    assert (drop(before=world.now + MINUTE), drop(before=world.now + MINUTE)) == (1, 0)
+    assert row(world, sent)["status"] == "delivered"
+    assert [batch.body for batch in world.ledger.delivery.unfolded(9)] == [b"[1]"]

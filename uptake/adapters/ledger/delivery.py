@@ -60,6 +60,13 @@ class SqlDelivery:
             found = connection.execute(query.order_by(row.batch_id).limit(limit))
             return [StoredBatch(batch_id=b, body=body, received_at=at) for b, body, at in found]
 
+    def drop_bodies(self, *, before: datetime) -> int:
+        """Empty folded bodies: they hold addresses, and nobody reads them again."""
+        row = webhook_batches.c
+        old = sa.update(webhook_batches).where(row.folded_at < before, sa.func.length(row.body) > 0)
+        with self._store.write() as connection:
+            return connection.execute(old.values(body=b"")).rowcount
+
     def counts(self, playbook: str, *, since: datetime) -> list[MailCounts]:
         """Return how many mails were taken, by mailbox domain, and how many of them did harm."""
         with self._store.read() as connection:
