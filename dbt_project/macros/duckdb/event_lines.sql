@@ -1,4 +1,82 @@
-{#- What `by_file` keeps true about the lines of event files: which of them count, and what they add up to. -#}
+{#-
+    What `by_file` keeps true about the lines of event files: their numbers and ids, which of them count, and what they
+    add up to. Work beyond one pass is done for the lines that need it only.
+-#}
+
+{% macro complete_lines(lines, counted, files=none) -%}
+    {#- What lines cannot tell one by one, once they are in the table and `counted` by file. -#}
+    {{ number_flaws(lines, counted, files) }};
+    {{ name_copies(lines, files) }};
+    {{ drop_what_is_no_line(lines, files) }}
+{%- endmacro %}
+
+{% macro number_flaws(lines, counted, files=none) -%}
+    {#-
+        A file is read as a whole, so its lines follow each other without a gap: where a flawed one stands in the file
+        is known from its distance to the first.
+    -#}
+    update {{ lines }} as lines
+    set line_no = numbered.line_no
+    from (
+        select
+            flawed.file,
+            unnest(flawed.read_orders) as read_order,
+            unnest(list_select(
+                {{ event_line_numbers('flawed.file') }},
+                list_transform(flawed.read_orders, lambda read_order: read_order - counted.first_read_order + 1)
+            )) as line_no
+        from (
+            select
+                file,
+                list(read_order) as read_orders
+            from {{ lines }}
+            where problem is not null {{ 'and file in ' ~ files if files }}
+            group by file
+        ) as flawed
+        inner join {{ counted }} as counted on flawed.file = counted.file
+    ) as numbered
+    where lines.problem is not null and lines.file = numbered.file and lines.read_order = numbered.read_order
+{%- endmacro %}
+
+{% macro id_of_copy(line_hash, copy_in_file) -%}
+    {#- The id of a line without one: what it says, and how many such lines there are up to it in its file. -#}
+    md5({{ line_hash }} || ':' || {{ copy_in_file }})
+{%- endmacro %}
+
+{% macro name_copies(lines, files=none) -%}
+    {#-
+        Two equal lines without an id in one file are two events; the same file downloaded twice is not. All copies of a
+        line were read with the id of the first.
+    -#}
+    update {{ lines }} as lines
+    set event_id = copies.event_id, event_hash = hash(copies.event_id)
+    from (
+        select
+            unnamed.rowid as line_id,
+            row_number() over (partition by unnamed.file, unnamed.event_id order by unnamed.read_order) as copy_in_file,
+            {{ id_of_copy('unnamed.event_id', 'copy_in_file') }} as event_id
+        from {{ lines }} as unnamed
+        inner join (
+            select
+                file,
+                event_hash
+            from {{ lines }}
+            where not has_id and event_hash is not null {{ 'and file in ' ~ files if files }}
+            group by file, event_hash
+            having count(*) > 1
+        ) as repeated
+            on unnamed.file = repeated.file and unnamed.event_hash = repeated.event_hash
+        where not unnamed.has_id
+        qualify copy_in_file > 1
+    ) as copies
+    where lines.rowid = copies.line_id
+{%- endmacro %}
+
+{% macro drop_what_is_no_line(lines, files=none) -%}
+    {#- Lines that tell of people or accounts only were counted to know the numbers of the others. -#}
+    delete from {{ lines }}
+    where event_hash is null and problem is null {{ 'and file in ' ~ files if files }}
+{%- endmacro %}
 
 {% macro lines_of_files(lines, files) -%}
     {#- Starts the list of lines that come or go in this build: ids and days that have to be looked at. -#}
@@ -60,13 +138,23 @@
 {% macro count_of_files(lines, files=none) -%}
     select
         files.file,
-        any_value(files.file_version) as file_version,
-        count(lines.file) as count_lines,
-        count(lines.problem) as count_quarantined
+        files.file_version,
+        coalesce(counted.count_lines, 0) as count_lines,
+        coalesce(counted.count_quarantined, 0) as count_quarantined,
+        counted.first_read_order
     from uptake_event_files as files
-    left join {{ lines }} as lines on files.file = lines.file
+    left join (
+        select
+            file,
+            count(event_hash) + count(problem) as count_lines,
+            count(problem) as count_quarantined,
+            min(read_order) as first_read_order
+        from {{ lines }}
+        {{ 'where file in ' ~ files if files }}
+        group by file
+    ) as counted
+        on files.file = counted.file
     {{ 'where files.file in ' ~ files if files }}
-    group by files.file
 {%- endmacro %}
 
 {% macro count_of_days(lines, days=none) -%}
@@ -81,7 +169,7 @@
         max(occurred_at) filter (where not is_duplicate) as last_occurred_at,
         coalesce(
             sum(hash(
-                event_id, occurred_at, received_at, account_id, user_id, event_name, quantity, properties
+                event_hash, occurred_at, received_at, account_id, user_id, event_name, quantity, properties
             )) filter (where not is_duplicate),
             0
         ) as fingerprint

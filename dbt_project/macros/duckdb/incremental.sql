@@ -23,7 +23,8 @@
         from ({{ sql }}) as lines
         inner join uptake_event_files as files on lines.file = files.file
     {%- endset -%}
-    {%- set code = code_of(rows ~ misjudged_lines(lines) ~ count_of_files(lines) ~ count_of_days(lines)) -%}
+    {%- set kept = [count_of_files(lines), complete_lines(lines, files), misjudged_lines(lines), count_of_days(lines)] -%}
+    {%- set code = code_of(rows ~ kept | join) -%}
     {{ drop_what_is_not_a('table') }}
     {%- do adapter.ensure_transaction() -%}
     {{ run_hooks(pre_hooks) }}
@@ -33,9 +34,10 @@
         {% call statement('main') -%}
             create or replace table {{ lines }} as ({{ rows }})
         {%- endcall %}
+        {%- do run_query("create or replace table " ~ files ~ " as " ~ count_of_files(lines)) -%}
+        {%- do run_query(complete_lines(lines, files)) -%}
         {%- do run_query("create or replace temporary table uptake_misjudged as " ~ misjudged_lines(lines)) -%}
         {%- do run_query(judge_again(lines)) -%}
-        {%- do run_query("create or replace table " ~ files ~ " as " ~ count_of_files(lines)) -%}
         {%- do run_query("create or replace table " ~ days ~ " as " ~ count_of_days(lines)) -%}
         {%- do run_query("comment on table " ~ lines ~ " is '" ~ code ~ "'") -%}
     {%- else %}
@@ -69,8 +71,9 @@
         {%- endcall %}
         {%- if news %}
             {%- set new_files = "(select unnest(getvariable('uptake_event_files')))" -%}
-            {%- do run_query("insert into uptake_touched_lines " ~ select_touched(lines, new_files)) -%}
             {%- do run_query("insert into " ~ files ~ " " ~ count_of_files(lines, new_files)) -%}
+            {%- do run_query(complete_lines(lines, files, new_files)) -%}
+            {%- do run_query("insert into uptake_touched_lines " ~ select_touched(lines, new_files)) -%}
         {%- endif %}
         {%- if stale or news %}
             {%- do run_query(

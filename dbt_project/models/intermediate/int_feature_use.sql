@@ -18,20 +18,54 @@ changed_days as (select date_day from {{ changed_days(ref('int_contact_feature_d
 
 previous as (select * from {{ previous_rows(kept) }}),
 
-changed_rows as (
+-- The two windows up to as_of, as bits.
+window_days as (
 
-    select contact_feature_days.*
-    from contact_feature_days
-    inner join changed_days
-        on contact_feature_days.date_day = changed_days.date_day
+    select
+        event_days.date_day,
+        {{ day_bit(days_ago('event_days.date_day', 'as_of.as_of_day')) }} as day_bit
+
+    from event_days
+    cross join as_of
+    where {{ in_either_window(days_ago('event_days.date_day', 'as_of.as_of_day')) }}
 
 ),
 
-changed_keys as (
-    {{ by_key_of_use('changed_rows', {
+days_to_count as (
+
+    select
+        coalesce(window_days.date_day, changed_days.date_day) as date_day,
+        changed_days.date_day as changed_day,
+        window_days.day_bit
+
+    from window_days
+    full outer join changed_days
+        on window_days.date_day = changed_days.date_day
+
+),
+
+counted_rows as (
+
+    select
+        contact_feature_days.account_id,
+        contact_feature_days.contact_id,
+        contact_feature_days.feature_key,
+        contact_feature_days.user_id,
+        days_to_count.changed_day,
+        days_to_count.day_bit
+
+    from contact_feature_days
+    inner join days_to_count
+        on contact_feature_days.date_day = days_to_count.date_day
+
+),
+
+counted as (
+    {{ by_key_of_use('counted_rows', {
         'user_id': ('max', 'user_id'),
-        'first_changed_on': ('min', 'date_day'),
-        'last_changed_on': ('max', 'date_day'),
+        'first_changed_on': ('min', 'changed_day'),
+        'last_changed_on': ('max', 'changed_day'),
+        'day_bits': (all_day_bits(), 'day_bit'),
     }) }}
 ),
 
@@ -39,34 +73,101 @@ changed_keys as (
 known as (
 
     select
-        coalesce(previous.account_id, changed_keys.account_id) as account_id,
-        coalesce(previous.contact_id, changed_keys.contact_id) as contact_id,
-        coalesce(previous.feature_key, changed_keys.feature_key) as feature_key,
-        case when changed_keys.contact_id <> '' then changed_keys.user_id else previous.user_id end as user_id,
+        coalesce(previous.account_id, counted.account_id) as account_id,
+        coalesce(previous.contact_id, counted.contact_id) as contact_id,
+        coalesce(previous.feature_key, counted.feature_key) as feature_key,
+        case when counted.contact_id <> '' then counted.user_id else previous.user_id end as user_id,
         case
-            when previous.first_used_on is null then changed_keys.first_changed_on
-            when changed_keys.first_changed_on <= previous.first_used_on then changed_keys.first_changed_on
+            when previous.first_used_on is null then counted.first_changed_on
+            when counted.first_changed_on <= previous.first_used_on then counted.first_changed_on
             when changed_first_days.date_day is null then previous.first_used_on
         end as first_used_on,
         case
-            when previous.last_used_on is null then changed_keys.last_changed_on
-            when changed_keys.last_changed_on >= previous.last_used_on then changed_keys.last_changed_on
+            when previous.last_used_on is null then counted.last_changed_on
+            when counted.last_changed_on >= previous.last_used_on then counted.last_changed_on
             when changed_last_days.date_day is null then previous.last_used_on
         end as last_used_on,
         previous.first_adopted_on,
         previous.first_used_on as was_first_used_on,
-        changed_keys.first_changed_on
+        counted.first_changed_on,
+        counted.day_bits
 
     from previous
-    full outer join changed_keys
+    full outer join counted
         on
-            previous.account_id = changed_keys.account_id
-            and previous.contact_id = changed_keys.contact_id
-            and previous.feature_key = changed_keys.feature_key
+            previous.account_id = counted.account_id
+            and previous.contact_id = counted.contact_id
+            and previous.feature_key = counted.feature_key
     left join changed_days as changed_first_days
         on previous.first_used_on = changed_first_days.date_day
     left join changed_days as changed_last_days
         on previous.last_used_on = changed_last_days.date_day
+
+),
+
+-- All days of a key that was not known before are changed days: they tell when it was adopted. In a new table this is
+-- every key, and nothing has to be read again.
+changed_rows as (
+
+    select
+        contact_feature_days.account_id,
+        contact_feature_days.contact_id,
+        contact_feature_days.feature_key,
+        contact_feature_days.date_day
+
+    from contact_feature_days
+    inner join changed_days
+        on contact_feature_days.date_day = changed_days.date_day
+    where contact_feature_days.feature_key is not null
+
+),
+
+changed_use_days as (
+
+    select
+        account_id,
+        contact_id,
+        feature_key,
+        date_day
+
+    from changed_rows
+    where contact_id is not null
+
+    union all
+
+    select distinct
+        account_id,
+        '' as contact_id,
+        feature_key,
+        date_day
+
+    from changed_rows
+
+),
+
+changed_use_windows as (
+
+    select
+        *,
+        {{ use_days_in_window(['account_id', 'contact_id', 'feature_key']) }} as use_days_in_window
+
+    from changed_use_days
+
+),
+
+adopted_anew as (
+
+    select
+        changed_use_windows.account_id,
+        changed_use_windows.contact_id,
+        changed_use_windows.feature_key,
+        min(changed_use_windows.date_day) as first_adopted_on
+
+    from changed_use_windows
+    inner join features
+        on changed_use_windows.feature_key = features.feature_key
+    where changed_use_windows.use_days_in_window >= features.adopted_days
+    group by changed_use_windows.account_id, changed_use_windows.contact_id, changed_use_windows.feature_key
 
 ),
 
@@ -83,6 +184,7 @@ reopened_days as (
     from known
     where
         feature_key <> ''
+        and was_first_used_on is not null
         and first_changed_on is not null
         and (first_adopted_on is null or first_adopted_on >= first_changed_on)
 
@@ -189,35 +291,6 @@ read_again as (
 
 ),
 
--- The two windows up to as_of, as bits.
-window_days as (
-
-    select
-        event_days.date_day,
-        {{ day_bit(days_ago('event_days.date_day', 'as_of.as_of_day')) }} as day_bit
-
-    from event_days
-    cross join as_of
-    where {{ in_either_window(days_ago('event_days.date_day', 'as_of.as_of_day')) }}
-
-),
-
-window_rows as (
-
-    select
-        contact_feature_days.account_id,
-        contact_feature_days.contact_id,
-        contact_feature_days.feature_key,
-        window_days.day_bit
-
-    from contact_feature_days
-    inner join window_days
-        on contact_feature_days.date_day = window_days.date_day
-
-),
-
-windows as ({{ by_key_of_use('window_rows', {'day_bits': (all_day_bits(), 'day_bit')}) }}),
-
 final as (
 
     select
@@ -228,11 +301,12 @@ final as (
         coalesce(known.first_used_on, read_again.first_used_on) as first_used_on,
         coalesce(known.last_used_on, read_again.last_used_on) as last_used_on,
         case
+            when known.was_first_used_on is null then adopted_anew.first_adopted_on
             when reopened.account_id is null then known.first_adopted_on
             else read_again.first_adopted_on
         end as first_adopted_on,
-        {{ days_in_window('windows.day_bits') }} as days_used_28,
-        {{ days_in_previous_window('windows.day_bits') }} as days_used_prev_28
+        {{ days_in_window('known.day_bits') }} as days_used_28,
+        {{ days_in_previous_window('known.day_bits') }} as days_used_prev_28
 
     from known
     left join reopened
@@ -245,11 +319,11 @@ final as (
             known.account_id = read_again.account_id
             and known.contact_id = read_again.contact_id
             and known.feature_key = read_again.feature_key
-    left join windows
+    left join adopted_anew
         on
-            known.account_id = windows.account_id
-            and known.contact_id = windows.contact_id
-            and known.feature_key = windows.feature_key
+            known.account_id = adopted_anew.account_id
+            and known.contact_id = adopted_anew.contact_id
+            and known.feature_key = adopted_anew.feature_key
     where coalesce(known.last_used_on, read_again.last_used_on) is not null
 
 )
