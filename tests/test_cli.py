@@ -101,6 +101,8 @@ def test_a_plan_that_does_not_exist_cannot_be_approved(uptake: Run) -> None:
 def test_pausing_needs_to_know_what(uptake: Run) -> None:
     refused(uptake("pause", "--reason", "test", "--by", "ana"), code=2, says="--all")
     refused(uptake("pause", "no-such", "--reason", "test", "--by", "ana"), code=2, says="no-such")
+    refused(uptake("stop", "--account", "ghost", "--reason", "test", "--by", "ana"), code=2, says="ghost")
+    refused(uptake("approve", "some-plan"), code=2, says="--within-limits")
 
 
 def test_playbooks_in_order_are_said_to_be(uptake: Run) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from uptake.backtest_summary import backtest_summary
 from uptake.domain.arms import Arm
 from uptake.domain.conditions import Seen
 from uptake.domain.eligibility import Reason
@@ -27,6 +28,7 @@ from uptake.markdown import (
     tick_headline,
     tick_summary,
 )
+from uptake.operations.backtest import Backtest, Day
 from uptake.operations.explain import (
     CapUse,
     Enrollment,
@@ -224,6 +226,20 @@ def test_a_plan_tells_what_it_foresees() -> None:
     assert "**No lift can be shown**" in plan_summary(none)
     pinned = planned(summary={"edit": edit | {"follows": False}})
     assert "keep what they entered with" in plan_summary(pinned)
+
+
+def test_a_look_at_the_past_shows_each_day_and_every_reason() -> None:
+    day = Day(date(2026, 3, 3), HOSTILE)
+    day.entered.update({"treatment": 9, "holdout": 2, "global_control": 1})
+    day.decided.update({"send": 5, "task": 1, "retry:capped_person": 2, "retry:outside_window": 4, "end:left": 1})
+    found = Backtest(
+        playbook=HOSTILE, release_hash="r", days=[day, Day(date(2026, 3, 4), "s2")], left_out={"re_entry": 7}
+    )
+    text = backtest_summary(found)
+    check_is_data(text)
+    assert "| 9 | 3 | 5 | 1 | 6 |" in text
+    assert "| not now | capped person | 2 |" in text
+    assert "| entered before | 7 |" in text
 
 
 def test_a_plan_of_nobody_says_so_and_warns_of_its_approval() -> None:

@@ -173,10 +173,34 @@ def plan(
 
 
 @app.command()
-def approve(plan_id: str, by: By) -> None:
+def backtest(
+    playbook: str,
+    days: Annotated[int, typer.Option(min=1, max=366, help="How many days back")] = 28,
+    as_json: AsJson = False,
+) -> None:
+    """Let a playbook live through the snapshots of past days: who would have entered, what would have been sent."""
+    from uptake.backtest_summary import backtest_summary
+
+    _show(_open().backtest(playbook, days=days), as_json=as_json, markdown=backtest_summary)
+
+
+@app.command()
+def approve(
+    plan_id: str,
+    by: Annotated[str | None, typer.Option(help="Who says so; a claim, kept in the ledger")] = None,
+    within_limits: Annotated[
+        bool, typer.Option("--within-limits", help="Nobody does: only if it is within `approval.automatic`")
+    ] = False,
+) -> None:
     """Approve the release of a plan: from now on ticks may take people in."""
-    expires_at = _open().approve(plan_id, by=by)
-    _out.print(f"Approved {plan_id} by {by}, until {expires_at:%Y-%m-%d}.")
+    if (by is None) != within_limits:
+        raise UsageError("say who approves it with --by NAME, or --within-limits for nobody")
+    if by is None:
+        expires_at = _open().approve_within_limits(plan_id)
+        _out.print(f"Approved {plan_id}: it is within the limits. Until {expires_at:%Y-%m-%d}.", markup=False)
+    else:
+        expires_at = _open().approve(plan_id, by=by)
+        _out.print(f"Approved {plan_id} by {by}, until {expires_at:%Y-%m-%d}.")
 
 
 @app.command()

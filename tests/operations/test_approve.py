@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from uptake.errors import Refused
-from uptake.operations.approve import approve
+from uptake.operations.approve import approve, approve_within_limits
 
 
 def test_an_approval_lasts_and_tolerates_what_the_workspace_says(town, now):
@@ -61,3 +61,70 @@ def test_a_changed_release_is_measured_by_its_own_plan(town, now):
     town.releases["alpha"] = town.release(holdout="50%")
     changed = town.plan(now=now + timedelta(hours=1)).plan
     assert approve(town.ledger, plan_id=changed.plan_id, by="Ada", now=now).plan.plan_id == changed.plan_id
+
+
+# --- without a person ---------------------------------------------------------------------------------------
+
+LIMITS = {"approval": {"automatic": {"accounts": 5, "mails": 40}}}
+
+
+def ask(town, now):
+    plan = town.plan(now=now).plan
+    return approve_within_limits(town.ledger, plan_id=plan.plan_id, now=now)
+
+
+@pytest.fixture
+def launched(town, now):
+    """A town whose first approval, by a person, allows small ones without."""
+    town.releases["alpha"] = town.release(workspace=LIMITS)
+    town.approve()
+    town.tick()
+    return town
+
+
+def test_a_small_plan_of_edited_stages_needs_no_person(launched, now):
+    launched.settle(3, prefix="new", is_plain=True)
+    launched.publish(snapshot_id="few")
+    launched.releases["alpha"] = launched.release(workspace=LIMITS, stages={"why": {"email": "why.md", "after": "1d"}})
+    approved = ask(launched, now + timedelta(hours=1))
+    assert approved.approved_by == "within limits"
+    assert launched.tick(now + timedelta(hours=2)).entered == {"alpha": 3}
+
+
+def test_what_no_person_ever_allowed_is_never_approved_by_itself(town, now):
+    town.releases["alpha"] = town.release(workspace=LIMITS)
+    with pytest.raises(Refused, match="a person has to approve it the first time"):
+        ask(town, now)
+    town.releases["alpha"] = town.release()
+    town.approve()
+    town.releases["alpha"] = town.release(workspace=LIMITS)  # brings its own limits
+    with pytest.raises(Refused, match="the approved release sets no limits"):
+        ask(town, now + timedelta(hours=1))
+    with pytest.raises(Refused, match="no plan 'ghost'"):
+        approve_within_limits(town.ledger, plan_id="ghost", now=now)
+
+
+def test_every_way_beyond_the_limits_is_told_and_nothing_is_approved(launched, now):
+    launched.settle(40, prefix="new", is_plain=True)
+    launched.publish(snapshot_id="crowd")
+    launched.releases["alpha"] = launched.release(workspace=LIMITS, holdout="0%", priority=7)
+    with pytest.raises(Refused) as refused:
+        ask(launched, now + timedelta(hours=1))
+    said = str(refused.value)
+    for reason in (
+        "40 accounts would enter, the limit is 5",
+        "mails would leave within two weeks, the limit is 40",
+        "its audience rose from",
+        "more than stages was edited: playbook holdout, playbook priority",
+    ):
+        assert reason in said
+    assert [row["approved_by"] for row in launched.ledger.read("approvals")] == ["Ada"]
+
+
+def test_a_snapshot_that_somebody_let_pass_needs_a_person(launched, now):
+    launched.ledger.gates.record(
+        snapshot_id="test", status="passed", checks=(), reasons=(), as_of=now, now=now, overridden_by="Grace",
+        override_reason="a holiday",
+    )  # fmt: skip
+    with pytest.raises(Refused, match="the snapshot was let pass by Grace: a holiday"):
+        ask(launched, now + timedelta(hours=1))

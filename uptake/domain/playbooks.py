@@ -384,11 +384,21 @@ class Exclusions(Strict):
         )
 
 
+class Automatic(Strict):
+    """Up to where a plan may be approved without a person."""
+
+    accounts: int = Field(ge=1, description="Accounts that would enter, all arms")
+    mails: int = Field(ge=1, description="First sends over two weeks, at most")
+
+
 class Approval(Strict):
     """How far an approval reaches."""
 
     tolerance: Share = 0.25
     expires: Duration = timedelta(days=90)
+    automatic: Automatic | None = Field(
+        default=None, description="Plans that `uptake approve --within-limits` approves; default: none"
+    )
 
 
 class RateLimit(Strict):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from uptake.domain.edits import changes
+from uptake.domain.playbooks import Automatic, Release
 from uptake.errors import LedgerError, Refused
 from uptake.operations.audience import remember_audience
 from uptake.ports import Approved, Audience, Ledger, Plan
@@ -53,6 +55,53 @@ def approve(ledger: Ledger, *, plan_id: str, by: str, now: datetime) -> Approved
         expires_at=expires_at,
         tolerance=rules.tolerance,
     )
+
+
+AUTOMATIC = "within limits"  # who approved, where nobody did
+
+
+def approve_within_limits(ledger: Ledger, *, plan_id: str, now: datetime) -> Approved:
+    """Approve a plan that is within the limits a person has approved before; nothing else is approved by itself.
+
+    The limits are those of the release that is approved now: a plan cannot bring its own. An edit may change stages
+    and texts; whatever else changes is for a person.
+
+    Raises:
+        Refused: It is not within them; says every reason.
+    """
+    try:
+        plan = ledger.releases.plan(plan_id)
+    except LedgerError as error:
+        raise Refused(str(error)) from error
+    before = next((one for one in ledger.releases.approved() if one.playbook == plan.playbook), None)
+    limits = None if before is None else before.release.workspace.approval.automatic
+    if before is None:
+        reasons = ["a person has to approve it the first time"]
+    elif limits is None:
+        reasons = ["the approved release sets no limits (`approval.automatic` in _workspace.yml)"]
+    else:
+        reasons = _beyond(plan, ledger.releases.version(plan.version_id), before.release, limits)
+    if reasons:
+        raise Refused(f"{plan_id} was not approved: {'; '.join(reasons)}")
+    return approve(ledger, plan_id=plan_id, by=AUTOMATIC, now=now)
+
+
+def _beyond(plan: Plan, release: Release, approved: Release, limits: Automatic) -> list[str]:
+    """Return what of a plan goes beyond the limits."""
+    found = []
+    if plan.count_accounts > limits.accounts:
+        found.append(f"{plan.count_accounts} accounts would enter, the limit is {limits.accounts}")
+    mails = sum(row["count_sends"] for row in plan.summary["sends_by_day"])
+    if mails > limits.mails:
+        found.append(f"{mails} mails would leave within two weeks, the limit is {limits.mails}")
+    if plan.summary.get("audience_held"):
+        found.append(plan.summary["audience_held"])
+    if plan.summary.get("gate"):
+        found.append(f"the snapshot was {plan.summary['gate']}")
+    others = [f"{one.part} {one.key}" for one in changes(approved, release) if one.part != "stage"]
+    if others:
+        found.append(f"more than stages was edited: {', '.join(others)}")
+    return found
 
 
 def _widest(ledger: Ledger, plan: Plan) -> Plan:
