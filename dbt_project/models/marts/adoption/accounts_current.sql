@@ -288,6 +288,7 @@ final as (
             end,
             case
                 when days_since_last_use = 0 then 'used today'
+                when days_since_last_use = 1 then 'last used yesterday'
                 when days_since_last_use is not null then 'last used ' || days_since_last_use || ' days ago'
             end
         ) as health_drivers,
