@@ -1,4 +1,34 @@
-{#- What data tests say beside their rows. -#}
+{#- What data tests do beside finding rows. -#}
+
+{% macro is_untested(day, relation, columns) -%}
+    {#-
+        Of a table by day: whether the rows of a day were not yet seen by the test of this grain since they were made.
+        `dbt test` looks at all, because a table may have been changed by hand.
+    -#}
+    {%- if flags.WHICH == 'build' -%}
+        {{ day }} is null or {{ day }} not in (
+            select date_day from {{ companion(relation, 'days') }} where tested_as = '{{ columns | join(', ') }}'
+        )
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+{% materialization test, adapter='duckdb' %}
+    {#- dbt's own; of a table by day, days that have passed are remembered, and others are asked for again. -#}
+    {%- set done = materialization_test_default() -%}
+    {%- set arguments = model.test_metadata.kwargs if model.test_metadata else {} -%}
+    {%- if arguments.day and not config.get('where') and load_result('main').data[0][0] == 0 -%}
+        {%- set tested = graph.nodes[model.attached_node] -%}
+        {%- set relation = api.Relation.create(database=tested.database, schema=tested.schema, identifier=tested.alias) -%}
+        {%- do run_query(
+            "update " ~ companion(relation, 'days') ~ " set tested_as = '" ~ arguments.columns | join(', ') ~ "'"
+            ~ " where tested_as is distinct from '" ~ arguments.columns | join(', ') ~ "'"
+        ) -%}
+        {%- do adapter.commit() -%}
+    {%- endif -%}
+    {{ return(done) }}
+{% endmaterialization %}
 
 {% macro is_sample() -%}
     {#- Whether this is the sample that comes with the project, and nobody's logs. -#}

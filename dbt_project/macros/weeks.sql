@@ -26,9 +26,9 @@
     {{ dbt.generate_series(4) }}
 {%- endmacro %}
 
-{% macro history_start(as_of_day, weeks_before) -%}
-    {#- A day before all weeks of history, and so many weeks before them. -#}
-    cast({{ dbt.dateadd('day', -7 * (var('health_history_weeks') + 1 + weeks_before), as_of_day) }} as date)
+{% macro weeks_of_both_windows() -%}
+    {#- The same to 8: with those whose window before holds it. -#}
+    {{ dbt.generate_series(8) }}
 {%- endmacro %}
 
 {% macro day_of_week(day) -%}

@@ -18,6 +18,11 @@
     {{ dbt.dateadd('day', 1 - var('window_days'), last_day) }}
 {%- endmacro %}
 
+{% macro first_day_of_previous_window(last_day) -%}
+    {#- Of the window before the one that ends on this day. -#}
+    cast({{ dbt.dateadd('day', 1 - 2 * var('window_days'), last_day) }} as date)
+{%- endmacro %}
+
 {% macro by_key_of_use(rows, measures) -%}
     {#-
         `rows` of int_contact_feature_days by account, contact ('' = anybody in the account) and feature ('' = whatever

@@ -40,6 +40,9 @@ MODELS = (
     *KEPT, "stg_quarantine", "stg_load_counts", "int_unmapped_events", "stg_contacts", "int_contacts", "dim_contacts",
     "dim_features", "contact_features",
 )  # fmt: skip
+#: And the history of weeks that are over, which is made of nearly everything.
+ALL_MODELS = (*MODELS, "+fct_account_health_weekly")
+GRAIN = "fct_account_feature_daily_has_one_row_per_account_feature_and_day"
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -51,10 +54,10 @@ class Warehouse:
     home: Path
     mapping: Path | None = None
 
-    def build(self, raw: Path, as_of: datetime, *arguments: str, models: tuple[str, ...] = MODELS) -> None:
-        """Build some models; the first time the seeds as well."""
+    def build(self, raw: Path, as_of: datetime, *arguments: str, models: tuple[str, ...] = MODELS) -> dict[str, str]:
+        """Build some models, and tests among them; the first time the seeds as well. Return what became of each."""
         transformer = DbtTransformer(project=self.project, home=self.home)
-        chosen = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test", "--select", *models]
+        chosen = ["--indirect-selection", "empty", "--exclude-resource-type", "unit_test", "--select", *models]
         if not transformer.warehouse.exists():
             chosen.append("resource_type:seed")
         source, staging = (str(self.mapping), "mapping") if self.mapping else ("uptake", "uptake")
@@ -64,6 +67,7 @@ class Warehouse:
         failed = [f"{result.node.name}: {result.message}" for result in results if result.status == "error"]
         if failed:
             raise TransformError(failed[0])
+        return {result.node.name: str(result.status) for result in results}
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
@@ -99,10 +103,10 @@ def one_full_build(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     """Return what one full build gives, with the key ring of another home."""
     home = tmp_path_factory.mktemp("full")
 
-    def run(warehouse: Warehouse, raw: Path, as_of: datetime) -> dict[str, list[str]]:
+    def run(warehouse: Warehouse, raw: Path, as_of: datetime, models: tuple[str, ...] = MODELS) -> dict[str, list[str]]:
         shutil.copy(warehouse.home / "keys.json", home / "keys.json")
         full = Warehouse(project=warehouse.project, home=home, mapping=warehouse.mapping)
-        full.build(raw, as_of, "--full-refresh")
+        full.build(raw, as_of, "--full-refresh", models=models)
         return full.tables()
 
     return run
@@ -199,8 +203,8 @@ def test_whatever_became_of_files_and_as_of_before_the_tables_are_those_of_one_f
         elif step not in (3, 6):
             warehouse.build(raw, as_of, models=KEPT)
         else:
-            warehouse.build(raw, as_of)
-            assert_equal(warehouse.tables(), one_full_build(warehouse, raw, as_of))
+            warehouse.build(raw, as_of, models=ALL_MODELS)
+            assert_equal(warehouse.tables(), one_full_build(warehouse, raw, as_of, ALL_MODELS))
 
 
 # --- each on its own ---------------------------------------------------------------------------------------------
@@ -289,6 +293,81 @@ def test_another_catalogue_makes_everything_anew(warehouse, one_full_build, tmp_
     assert edited.rows("select first_adopted_on from marts.contact_features") == [(second,)]
     assert edited.rows("select sum(count_events) from marts.fct_account_feature_daily") == [(4,)]
     assert edited.rows("select count(*) from intermediate.int_unmapped_events") == [(0,)]
+
+    days = project / "models/intermediate/int_contact_feature_days.sql"
+    days.write_text(days.read_text().replace("count(*) as count_events", "3 * count(*) as count_events"))
+    edited.build(raw, as_of)
+    assert edited.rows("select sum(count_events) from marts.fct_account_feature_daily") == [(12,)]
+
+
+def write_customers(raw: Path, *, ended_on: str | None = None) -> None:
+    """Write two accounts, and the only contract, which one of them has."""
+    accounts = [{"account_id": name, "created_at": "2025-01-01T00:00:00Z", "plan": "team", "seats": 4} for name in "ab"]
+    contract = {"subscription_id": "s1", "account_id": "a", "plan": "starter", "seats": 2, "started_on": "2025-01-01"}
+    for name, rows in {"accounts": accounts, "subscriptions": [contract | {"ended_on": ended_on}]}.items():
+        (raw / f"{name}.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_week_that_is_over_is_made_anew_only_when_something_that_it_is_made_of_changes(
+    warehouse, one_full_build, tmp_path
+):
+    raw, health, models = tmp_path / "raw", "marts.fct_account_health_weekly", ("+fct_account_health_weekly",)
+    write(raw, "all", [line(day, user_id="u", account=account) for day in range(95) for account in "ab"])
+    write_customers(raw)
+    wednesday = FIRST_DAY + timedelta(days=90)  # April 1
+    monday = wednesday + timedelta(days=5)
+
+    def weeks_made(as_of: datetime, *arguments: str) -> list[int]:
+        """Return the weeks that a build has made; 0 ends on February 1, the first whose window is known."""
+        warehouse.build(raw, as_of, *arguments, models=models)
+        week = "(week_ends_on - date '2026-02-01') // 7"
+        made = warehouse.rows(f"select distinct {week} from {health} where health_coverage <> -1 order by 1")
+        warehouse.change(f"update {health} set health_coverage = -1")
+        return [number for (number,) in made]
+
+    def without_mark(rows: list[str]) -> list[str]:
+        return [re.sub(r", [-0-9.]+, ('\w+'|None)\)$", "", row) for row in rows]
+
+    assert weeks_made(wednesday) == list(range(9))
+    assert weeks_made(wednesday + timedelta(days=1)) == []
+    assert weeks_made(monday) == [9]
+    write_customers(raw, ended_on="2026-03-20")  # a Friday: no contract on the last three Sundays
+    assert weeks_made(monday) == [7, 8, 9]
+    write(raw, "late", [line(33, "exports.used", user_id="v")])  # a Tuesday: in the windows, or those before, of eight
+    assert weeks_made(monday) == list(range(1, 9))
+    asked = json.dumps({"rebuild_from": "2026-03-23", "rebuild_to": "2026-03-24"})
+    assert weeks_made(monday, "--vars", asked) == [8, 9]
+    found, expected = warehouse.tables(), one_full_build(warehouse, raw, monday, models)
+    for name in ("marts.fct_account_health_weekly", "intermediate.int_account_weeks", "intermediate.int_health_weeks"):
+        assert without_mark(found[name]) == without_mark(expected[name]) != []
+    assert warehouse.change("update seeds.feature_catalog set adopted_days = 27 where feature_key = 'dashboards'") > 0
+    assert weeks_made(monday, "--exclude-resource-type", "seed") == list(range(10))
+
+
+def test_a_day_stays_untested_until_its_test_has_passed_and_is_tested_again_when_it_is_made_again(warehouse, tmp_path):
+    raw, as_of, daily = tmp_path / "raw", FIRST_DAY + timedelta(days=9), "marts.fct_account_feature_daily"
+    write(raw, "all", [line(day, user_id="u") for day in range(3)])
+
+    def tested(*arguments: str) -> str:
+        return warehouse.build(raw, as_of, *arguments, models=(*KEPT, GRAIN))[GRAIN]
+
+    def double(day: int) -> None:
+        warehouse.change(f"insert into {daily} from {daily} where date_day = date '2026-01-01' + {day}")
+
+    warehouse.build(raw, as_of, models=KEPT)  # killed before its tests
+    double(1)
+    assert tested() == "fail"
+    write(raw, "new", [line(4, user_id="u")])
+    assert tested() == "fail"
+    assert tested("--full-refresh") == "pass"
+    double(1)
+    assert tested() == "pass"  # the gate's own rule looks at all days
+    warehouse.change(f"update {daily}__days set tested_as = 'another grain' where date_day = date '2026-01-02'")
+    assert tested() == "fail"
+    write(raw, "late", [line(1, user_id="v")])
+    assert tested() == "pass"
+    warehouse.change(f"insert into {daily} select * replace (date '2026-02-01' as date_day) from {daily}")
+    assert tested() == "fail"  # nobody has made such a day
 
 
 def test_a_build_that_fails_while_it_reads_leaves_no_line_behind(warehouse, tmp_path):

@@ -4,11 +4,13 @@
     how old they are, and the next one goes on from there.
 
     by_file  lines of the event files: reads files that are new or have changed; keeps `__files` and `__days`.
-    by_day   rows with a `date_day`: makes days anew whose version has changed; keeps `__days`.
+    by_day   rows of days: makes days anew whose version has changed; keeps `__days`. `days_of` is the relation that
+             says the version of each `date_day`; the model's own column may have another name, `day`.
     by_key   rows of keys, over days: the model says which keys the changed days reopen; keeps `__days`.
 
-    The model's compiled SQL, with every macro in it, stands in the table's comment: other SQL, another source, another
-    folder or another DuckDB means a new table. So a model here must compile alike on every build.
+    The model's compiled SQL, with every macro in it, stands in the table's comment, and so does that of the tables here
+    which it is made of: other SQL, another source, another folder or another DuckDB means a new table. So a model here
+    must compile alike on every build.
 -#}
 
 {% materialization by_file, adapter='duckdb' %}
@@ -94,7 +96,7 @@
 
 {% materialization by_day, adapter='duckdb' %}
     {%- set target_relation = this.incorporate(type='table') -%}
-    {%- set code = code_of(sql) -%}
+    {%- set code = code_over_days(sql) -%}
     {{ drop_what_is_not_a('table') }}
     {%- do adapter.ensure_transaction() -%}
     {{ run_hooks(pre_hooks) }}
@@ -105,7 +107,8 @@
             {{ replace_table(target_relation, sql) }}
         {%- else %}
             {%- if config.get('contract').enforced %}{{ get_assert_columns_equivalent(sql) }}{% endif %}
-            delete from {{ target_relation }} where date_day in (select date_day from uptake_changed_days);
+            delete from {{ target_relation }}
+            where {{ config.get('day', 'date_day') }} in (select date_day from uptake_changed_days);
             insert into {{ target_relation }} by name ({{ sql }})
         {%- endif %}
     {%- endcall %}
@@ -117,7 +120,7 @@
 
 {% materialization by_key, adapter='duckdb' %}
     {%- set target_relation = this.incorporate(type='table') -%}
-    {%- set code = code_of(sql) -%}
+    {%- set code = code_over_days(sql) -%}
     {{ drop_what_is_not_a('table') }}
     {%- do adapter.ensure_transaction() -%}
     {{ run_hooks(pre_hooks) }}
@@ -176,6 +179,22 @@
     {{ return(local_md5(text ~ run_query('select version()').columns[0][0])) }}
 {%- endmacro %}
 
+{% macro code_over_days(sql) -%}
+    {#- The same of a model `by_day` or `by_key`: with what it keeps, and the code of the tables over days it reads. -#}
+    {%- set tables = ["''"] -%}
+    {%- for id in model.depends_on.nodes if id in graph.nodes -%}
+        {%- set read = graph.nodes[id] -%}
+        {%- if read.config.materialized in ('by_day', 'by_key') -%}
+            {%- do tables.append("'" ~ read.schema ~ '.' ~ read.alias ~ "'") -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set found = run_query(
+        "select string_agg(comment, ' ' order by table_name) from duckdb_tables()"
+        ~ " where schema_name || '.' || table_name in (" ~ tables | join(', ') ~ ")"
+    ) -%}
+    {{ return(code_of(sql ~ made_of_days() ~ found.columns[0][0])) }}
+{%- endmacro %}
+
 {% macro is_made_anew(relation, code) -%}
     {%- set found = run_query(
         "select comment from duckdb_tables() where schema_name = '" ~ relation.schema ~ "' and table_name = '"
@@ -194,28 +213,31 @@
         "select date_day, day_version from " ~ wanted if is_anew else
         "select date_day, wanted.day_version from " ~ wanted ~ " as wanted full join " ~ companion(relation, 'days')
         ~ " as made using (date_day) where wanted.day_version is distinct from made.day_version"
-        ~ (" or " ~ is_to_be_rebuilt() if is_to_be_rebuilt())
+        ~ (" or " ~ is_to_be_rebuilt(config.get('days_back', 0)) if is_to_be_rebuilt())
     )) -%}
+{%- endmacro %}
+
+{% macro made_of_days() -%}
+    {#- `tested_as` is the test of the grain that the day's rows have passed since they were made. -#}
+    {{ return("select date_day, day_version, cast(null as varchar) as tested_as from uptake_changed_days") }}
 {%- endmacro %}
 
 {% macro remember_days(relation, is_anew, code) -%}
     {%- set days = companion(relation, 'days') -%}
     {%- if is_anew -%}
-        {%- do run_query("create or replace table " ~ days ~ " as select date_day, day_version from uptake_changed_days") -%}
+        {%- do run_query("create or replace table " ~ days ~ " as " ~ made_of_days()) -%}
     {%- else -%}
         {%- do run_query("delete from " ~ days ~ " where date_day in (select date_day from uptake_changed_days)") -%}
-        {%- do run_query(
-            "insert into " ~ days ~ " select date_day, day_version from uptake_changed_days where day_version is not null"
-        ) -%}
+        {%- do run_query("insert into " ~ days ~ " " ~ made_of_days() ~ " where day_version is not null") -%}
     {%- endif -%}
     {%- do run_query("comment on table " ~ relation ~ " is '" ~ code ~ "'") -%}
 {%- endmacro %}
 
-{% macro is_to_be_rebuilt() -%}
-    {#- The days that an engineer wants rebuilt, as a condition on date_day; '' if none. -#}
+{% macro is_to_be_rebuilt(days_back=0) -%}
+    {#- The days that an engineer wants rebuilt, as a condition on date_day, and those that look so far back; '' if none. -#}
     {%- set first_day, last_day = var('rebuild_from', ''), var('rebuild_to', '') -%}
     {%- set conditions = [] -%}
     {%- if first_day -%}{%- do conditions.append("date_day >= cast('" ~ first_day ~ "' as date)") -%}{%- endif -%}
-    {%- if last_day -%}{%- do conditions.append("date_day <= cast('" ~ last_day ~ "' as date)") -%}{%- endif -%}
+    {%- if last_day -%}{%- do conditions.append("date_day <= cast('" ~ last_day ~ "' as date) + " ~ days_back) -%}{%- endif -%}
     {{ return(conditions | join(' and ')) }}
 {%- endmacro %}

@@ -1,24 +1,40 @@
--- grain: one row per account and week, of the last half year, in whose 28 days up to its Sunday it was used
-{{ config(materialized='ephemeral') }}
+-- grain: one row per account and finished week in whose 28 days up to its Sunday, or the 28 before, it was used
+{{ config(
+    materialized='by_day', day='week_ends_on', days_of='int_health_weeks', days_back=2 * var('window_days')
+) }}
 
 with
 contact_feature_days as (select * from {{ ref('int_contact_feature_days') }}),
 
 event_days as (select * from {{ ref('int_event_days') }}),
 
-as_of as (select * from {{ ref('int_as_of') }}),
+health_weeks as (select * from {{ ref('int_health_weeks') }}),
 
--- The weeks of history, and seven before them: a week looks back on four, and compares them with the four before.
-days as (
+changed_weeks as (select date_day from {{ changed_days(ref('int_health_weeks')) }}),
+
+-- A week that has changed because it is no week of history any more needs no day.
+weeks as (
 
     select
+        health_weeks.date_day as week_ends_on,
+        {{ week_no('health_weeks.date_day') }} as week_no
+
+    from health_weeks
+    inner join changed_weeks
+        on health_weeks.date_day = changed_weeks.date_day
+
+),
+
+days as (
+
+    select distinct
         event_days.date_day,
         {{ week_no('event_days.date_day') }} as week_no,
         {{ day_bit(day_of_week('event_days.date_day')) }} as day_bit
 
     from event_days
-    inner join as_of
-        on event_days.date_day >= {{ history_start('as_of.as_of_day', 7) }}
+    inner join weeks
+        on event_days.date_day between {{ first_day_of_previous_window('weeks.week_ends_on') }} and weeks.week_ends_on
 
 ),
 
@@ -34,7 +50,7 @@ week_bits as (
     from contact_feature_days
     inner join days
         on contact_feature_days.date_day = days.date_day
-    group by 1, 2, 3
+    group by contact_feature_days.account_id, contact_feature_days.contact_id, days.week_no
 
 ),
 
@@ -79,14 +95,15 @@ summed as (
         max(last_used_on) as last_used_on
 
     from spans
-    group by 1, 2, 3
+    group by account_id, week_no, weeks_alone
 
 ),
 
+-- The four windows that hold a week, and the four in whose window before it lies.
 offsets as (
 
     select generated_number - 1 as weeks_later
-    from ({{ weeks_of_window() }}) as numbers
+    from ({{ weeks_of_both_windows() }}) as numbers
 
 ),
 
@@ -94,15 +111,18 @@ final as (
 
     select
         summed.account_id,
-        summed.week_no + offsets.weeks_later as week_no,
+        weeks.week_ends_on,
         sum(case when offsets.weeks_later < summed.weeks_alone then summed.count_contacts else 0 end)
             as count_active_contacts_28,
-        sum(summed.sum_active_days) as sum_active_days_28,
-        max(summed.last_used_on) as last_used_on
+        sum(case when offsets.weeks_later < 4 then summed.sum_active_days else 0 end) as sum_active_days_28,
+        sum(case when offsets.weeks_later >= 4 then summed.sum_active_days end) as sum_active_days_prev_28,
+        max(case when offsets.weeks_later < 4 then summed.last_used_on end) as last_used_on
 
     from summed
     cross join offsets
-    group by 1, 2
+    inner join weeks
+        on summed.week_no + offsets.weeks_later = weeks.week_no
+    group by summed.account_id, weeks.week_ends_on
 
 )
 

@@ -4,6 +4,8 @@ events as (select * from {{ ref('stg_usage_events') }}),
 
 event_features as (select * from {{ ref('int_event_features') }}),
 
+event_days as (select * from {{ ref('int_event_days') }}),
+
 contacts as (select * from {{ ref('int_contacts') }}),
 
 as_of as (select * from {{ ref('int_as_of') }}),
@@ -19,6 +21,16 @@ names as (
 
 ),
 
+-- Joined with its days, a log is read only where these are.
+days as (
+
+    select event_days.date_day
+    from event_days
+    cross join as_of
+    where {{ in_window(days_ago('event_days.date_day', 'as_of.as_of_day')) }}
+
+),
+
 counted as (
 
     select
@@ -30,12 +42,9 @@ counted as (
     from events
     inner join names
         on events.event_name = names.event_name
-    where
-        events.occurred_at <= (select as_of.as_of from as_of)
-        and events.date_day >= (
-            select {{ first_day_of_window('as_of.as_of_day') }}
-            from as_of
-        )
+    inner join days
+        on events.date_day = days.date_day
+    where events.occurred_at <= (select as_of.as_of from as_of)
     group by 1, 2, 3
 
 ),

@@ -16,7 +16,7 @@ features as (select * from {{ ref('dim_features') }}),
 
 account_features as (select * from {{ ref('account_features') }}),
 
-contact_feature_days as (select * from {{ ref('int_contact_feature_days') }}),
+contact_feature_days as {{ inlined() }} (select * from {{ ref('int_contact_feature_days') }}),
 
 as_of as (select * from {{ ref('int_as_of') }}),
 
