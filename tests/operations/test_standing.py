@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from uptake.errors import PlaybookError
+from uptake.errors import PlaybookError, SnapshotError
 from uptake.operations.standing import State, standings
 from uptake.operations.tasks import close_task
 
@@ -122,6 +122,19 @@ def test_a_held_one_says_why_and_what_opens_it(town, now, stands, happens, becau
     assert because in found.because
     assert opens in found.opens
     assert found.would_enter is None
+
+
+def test_a_snapshot_that_cannot_be_read_is_told_and_all_else_is_shown(town, now, stands, monkeypatch):
+    town.approve()
+    town.tick()
+
+    def fail(*_args, **_options):
+        raise SnapshotError("snapshot test: no column")
+
+    monkeypatch.setattr(town.journeys, "entrants", fail)
+    found = stands()
+    assert (found.state, found.because) == (State.HELD, "the current snapshot cannot be read: snapshot test: no column")
+    assert found.enrolled > 0
 
 
 def test_an_audience_that_changed_is_told_as_a_tick_would(town, now, stands):

@@ -11,7 +11,7 @@ from typing import Any
 
 from uptake.domain.arms import Arm
 from uptake.domain.sends import TAKEN
-from uptake.errors import PlaybookError
+from uptake.errors import PlaybookError, SnapshotError
 from uptake.operations.definitions import counting_releases
 from uptake.operations.entering import Look, look
 from uptake.operations.gate import Gate, fresh_gate
@@ -83,17 +83,16 @@ def standings(
     tables = ledger.enrollments.tables(now=now)
     looks: dict[str, Look] = {}
     upcoming: list[dict[str, Any]] = []
-    if gate.snapshot is not None:
-        if gate.gate_id is not None:
-            looks = {
-                name: look(journeys, approval, gate.snapshot, tables, ledger, controls, now)
-                for name, approval in approved.items()
-            }
+    try:
+        if gate.snapshot is not None and gate.gate_id is not None:
+            for name, one in approved.items():
+                looks[name] = look(journeys, one, gate.snapshot, tables, ledger, controls, now)
         releases, following = counting_releases(ledger, tables["enrollments"], list(approved.values()))
-        if releases:
-            upcoming = journeys.upcoming(
-                releases, gate.snapshot, tables, now, following=following, days=DAYS
-            ).to_pylist()
+        if gate.snapshot is not None and releases:
+            found_next = journeys.upcoming(releases, gate.snapshot, tables, now, following=following, days=DAYS)
+            upcoming = found_next.to_pylist()
+    except SnapshotError as error:  # where things stand is worth knowing then more than ever
+        gate = Gate(snapshot=gate.snapshot, gate_id=None, held=f"the current snapshot cannot be read: {error}")
     own = set(playbooks.names())
     plans = {row["playbook"]: row for row in ledger.read("latest_plans")}
     asked = _Asked(
