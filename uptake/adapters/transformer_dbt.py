@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import duckdb
 import pyarrow as pa
 
+from uptake.adapters.dbt_ephemeral import quick_injection
 from uptake.adapters.dbt_failures import with_rows
 from uptake.adapters.freshness import declared_limits, mapped_limits, source_freshness
 from uptake.adapters.key_ring import open_key_ring
@@ -176,7 +177,8 @@ class DbtTransformer:
         ]
         arguments += ["--log-level", "none", "--log-level-file", "none", "--no-write-json"]
         try:
-            outcome = dbtRunner(manifest=manifest).invoke(arguments)
+            with quick_injection():
+                outcome = dbtRunner(manifest=manifest).invoke(arguments)
         finally:
             # dbt-duckdb keeps the file open for the life of the process; nobody else could open it.
             if DuckDBConnectionManager._ENV is not None:
