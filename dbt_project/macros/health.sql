@@ -1,5 +1,10 @@
 {#- Health, for every model that tells it: components, score, coverage and bands. Formulas: doc('health'). -#}
 
+{% macro unless_by_nobody_known(value, count_contacts, is_unused) -%}
+    {#- NULL where an account was used, and by nobody known: how many of its people were there is not told. -#}
+    case when {{ count_contacts }} > 0 or {{ is_unused }} then {{ value }} end
+{%- endmacro %}
+
 {% macro health_components() -%}
     {#-
         The four components as columns health_<component>, each from 0 (bad) to 1 (good), NULL where not known; made of

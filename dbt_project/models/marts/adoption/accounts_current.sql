@@ -169,11 +169,17 @@ measured as (
         coalesce(open_tickets.count_open_tickets, 0) as count_open_tickets,
         coalesce(people.count_contacts, 0) as count_contacts,
         coalesce(people.count_active_contacts_28, 0) as count_active_contacts_28,
-        {{ ratio('coalesce(people.count_active_contacts_28, 0)', 'accounts.seats') }} as seats_used_share,
+        {{ unless_by_nobody_known(
+            ratio('coalesce(people.count_active_contacts_28, 0)', 'accounts.seats'),
+            'people.count_active_contacts_28', 'coalesce(presence.active_days_28, 0) = 0',
+        ) }} as seats_used_share,
         coalesce(breadth.count_features_entitled, 0) as count_features_entitled,
         coalesce(breadth.count_features_adopted, 0) as count_features_adopted,
         {{ ratio('breadth.count_features_adopted', 'breadth.count_features_entitled') }} as adoption_breadth,
-        {{ ratio('coalesce(people.count_healthy_contacts, 0)', 'accounts.seats') }} as adoption_depth,
+        {{ unless_by_nobody_known(
+            ratio('coalesce(people.count_healthy_contacts, 0)', 'accounts.seats'),
+            'people.count_active_contacts_28', 'coalesce(presence.active_days_28, 0) = 0',
+        ) }} as adoption_depth,
         {{ ratio('people.sum_active_days_28', var('window_days') ~ ' * people.count_active_contacts_28') }}
             as stickiness,
         case
@@ -280,7 +286,9 @@ final as (
         concat_ws(
             '; ',
             'uses ' || count_features_adopted || ' of ' || count_features_entitled || ' features in its plan',
-            count_active_contacts_28 || ' of ' || seats || ' seats active',
+            case
+                when seats_used_share is not null then count_active_contacts_28 || ' of ' || seats || ' seats active'
+            end,
             case
                 when usage_trend >= 0.1 then 'use grew by ' || cast(round(100 * usage_trend) as bigint) || ' %'
                 when usage_trend <= -0.1 then 'use fell by ' || cast(round(-100 * usage_trend) as bigint) || ' %'

@@ -121,7 +121,10 @@ measured as (
             when entitled.count_features_entitled is not null then coalesce(adopted.count_features_adopted, 0)
         end as count_features_adopted,
         coalesce(account_weeks.count_active_contacts_28, 0) as count_active_contacts_28,
-        {{ ratio('coalesce(account_weeks.count_active_contacts_28, 0)', 'lived.seats') }} as seats_used_share,
+        {{ unless_by_nobody_known(
+            ratio('coalesce(account_weeks.count_active_contacts_28, 0)', 'lived.seats'),
+            'account_weeks.count_active_contacts_28', 'account_weeks.last_used_on is null',
+        ) }} as seats_used_share,
         case
             when {{ covers_previous_window('lived.log_age_days') }}
                 then {{ ratio(
