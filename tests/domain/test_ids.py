@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uptake.domain.ids import SEPARATOR, address_hash, contact_id, keyed_hash, send_id
+from uptake.domain.ids import SEPARATOR, address_hash, contact_id, erased_token, keyed_hash, send_id
 
 KEY = b"k" * 32
 parts = st.lists(
@@ -52,3 +52,10 @@ def test_the_same_text_as_contact_send_or_address_is_another_id() -> None:
 @pytest.mark.parametrize("written", ["Ana@Example.com", " ana@example.com", "ana@example.com\n"])
 def test_an_address_is_the_same_however_it_is_written(written: str) -> None:
     assert address_hash(KEY, written) == address_hash(KEY, "ana@example.com")
+
+
+def test_the_token_of_a_forgotten_address_is_the_same_everywhere_and_no_address():
+    hashed = address_hash(b"k" * 32, "ann@customer.example")
+    assert erased_token(hashed) == erased_token(address_hash(b"k" * 32, " ANN@customer.example"))
+    assert erased_token(hashed) == f"erased-{hashed[:16]}"
+    assert "@" not in erased_token(hashed)
