@@ -75,8 +75,9 @@ def test_old_mails_count_no_more(town):
     tell(town, DeliveryEventType.DROPPED, sent)
     release = town.releases["alpha"]
     week = release.workspace.guardrails.within
-    assert [found.is_stop for found in harm_of(town.ledger, release, now=NOW + week)] == [True]
-    assert harm_of(town.ledger, release, now=NOW + week + HOUR) == []
+    (found,) = harm_of(town.ledger, [release], now=NOW + week).values()
+    assert [one.is_stop for one in found] == [True]
+    assert harm_of(town.ledger, [release], now=NOW + week + HOUR) == {"alpha": []}
 
 
 def test_a_playbook_that_nobody_complains_about_goes_on(town):

@@ -21,17 +21,19 @@ def guard_mail(ledger: Ledger, approved: Sequence[Approved], *, now: datetime) -
     What was sent before somebody last resumed it does not count again. Warnings are told by `harm_of`.
     """
     ordered = ledger.releases.controls().playbooks
-    for approval in approved:
-        if approval.playbook in ordered:
-            continue
-        stops = [found.told for found in harm_of(ledger, approval.release, now=now) if found.is_stop]
+    watched = [approval.release for approval in approved if approval.playbook not in ordered]
+    for playbook, harm in harm_of(ledger, watched, now=now).items():
+        stops = [found.told for found in harm if found.is_stop]
         if stops:
-            _log.error("playbook %s is paused: %s", approval.playbook, "; ".join(stops))
-            ledger.releases.control("playbook", approval.playbook, "pause", reason=stops[0], by=_ENGINE, now=now)
+            _log.error("playbook %s is paused: %s", playbook, "; ".join(stops))
+            ledger.releases.control("playbook", playbook, "pause", reason=stops[0], by=_ENGINE, now=now)
 
 
-def harm_of(ledger: Ledger, release: Release, *, now: datetime) -> list[HarmFound]:
-    """Return what one playbook's mail does too much of; the worst first."""
-    guardrails = release.workspace.guardrails
-    counts = ledger.delivery.counts(release.name, since=now - guardrails.within)
-    return harm_found(counts, {harm: getattr(guardrails, harm) for harm in HARMS})
+def harm_of(ledger: Ledger, releases: Sequence[Release], *, now: datetime) -> dict[str, list[HarmFound]]:
+    """Return playbook -> what its mail does too much of, the worst first."""
+    guardrails = {release.name: release.workspace.guardrails for release in releases}
+    counts = ledger.delivery.counts({name: now - rails.within for name, rails in guardrails.items()})
+    return {
+        name: harm_found(counts[name], {harm: getattr(rails, harm) for harm in HARMS})
+        for name, rails in guardrails.items()
+    }

@@ -166,8 +166,8 @@ class Delivery(Protocol):
     def drop_bodies(self, *, before: datetime) -> int:
         """Empty the bodies that were folded before; what they told is kept as events. Return how many."""
 
-    def counts(self, playbook: str, *, since: datetime) -> list[MailCounts]:
-        """Return what became of the mails that were taken since, and since a person last resumed the playbook."""
+    def counts(self, since: Mapping[str, datetime]) -> Mapping[str, list[MailCounts]]:
+        """Return playbook -> what became of its mails that were taken since, and since a person last resumed it."""
 
 
 class People(Protocol):

@@ -11,7 +11,8 @@ HOUR = timedelta(hours=1)
 
 
 def counts(world, since=None):
-    return world.ledger.delivery.counts(world.release.name, since=since or world.now)
+    (found,) = world.ledger.delivery.counts({world.release.name: since or world.now}).values()
+    return found
 
 
 @pytest.fixture
@@ -59,3 +60,16 @@ def test_only_mails_since_count_and_none_from_before_a_person_resumed(world, sen
     assert counts(world) == of(5)
     order("all", "*", "resume", reason="r", by="Ada", now=world.now + HOUR)
     assert counts(world) == []
+
+
+def test_each_playbook_has_its_own_mails(world, sent, make_world):
+    other = make_world(name="another")
+    (send_id,) = other.planned(("ann", "a1"))
+    other.claim()
+    assert other.intend([send_id]) == {}
+    other.ledger.sends.accepted([send_id], message_id="msg", now=other.now)
+    found = world.ledger.delivery.counts(dict.fromkeys(("another", world.release.name, "a third"), world.now))
+    assert {name: sum(one.mails for one in counts) for name, counts in found.items()} == {
+        "another": 1, "dashboards": 5, "a third": 0,
+    }  # fmt: skip
+    assert world.ledger.delivery.counts({}) == {}

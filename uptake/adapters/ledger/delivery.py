@@ -67,10 +67,10 @@ class SqlDelivery:
         with self._store.write() as connection:
             return connection.execute(old.values(body=b"")).rowcount
 
-    def counts(self, playbook: str, *, since: datetime) -> list[MailCounts]:
-        """Return how many mails were taken, by mailbox domain, and how many of them did harm."""
+    def counts(self, since: Mapping[str, datetime]) -> dict[str, list[MailCounts]]:
+        """Return by playbook and mailbox domain how many mails were taken, and how many of them did harm."""
         with self._store.read() as connection:
-            return mail_counts(connection, playbook, since)
+            return mail_counts(connection, since)
 
     def fold(self, batch: StoredBatch, events: Sequence[DeliveryEvent], *, unreadable: int, now: datetime) -> int:
         """Insert new events, fold their sends, derive suppressions, mark the batch; return new events.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -12,18 +13,26 @@ from uptake.domain.sends import DeliveryEventType, SuppressionReason
 from uptake.ports import ENGINE_NAMES
 
 
-def mail_counts(connection: sa.Connection, playbook: str, since: datetime) -> list[MailCounts]:
-    """Return `uptake.ports.Delivery.counts`."""
-    resumed_at = _resumed_at(connection, playbook)
+def mail_counts(connection: sa.Connection, since: Mapping[str, datetime]) -> dict[str, list[MailCounts]]:
+    """Return `uptake.ports.Delivery.counts`: one query for all playbooks, because every tick asks."""
+    if not since:
+        return {}
+    resumed_at = _resumed_at(connection)
+    in_time = [
+        (sends.c.playbook == playbook)
+        & (sends.c.accepted_at >= max(moment, resumed_at.get(playbook, moment), resumed_at.get("", moment)))
+        for playbook, moment in sorted(since.items())
+    ]
     taken = (
         sa.select(
             sends.c.send_id,
+            sends.c.playbook,
             sends.c.accepted_at,
             sends.c.address_hash,
             _domain(connection).label("mailbox_domain"),
         )
         .select_from(sends.outerjoin(people, people.c.contact_id == sends.c.contact_id))
-        .where(sends.c.playbook == playbook, sends.c.accepted_at >= max(since, resumed_at or since))
+        .where(sends.c.accepted_at >= min(since.values()), sa.or_(*in_time))
         .subquery()
     )
     event = delivery_events.c
@@ -42,25 +51,30 @@ def mail_counts(connection: sa.Connection, playbook: str, since: datetime) -> li
     )
     by_mail = (
         sa.select(
+            taken.c.playbook,
             taken.c.mailbox_domain,
             *(sa.func.max(sa.case((found, 1), else_=0)).label(harm) for harm, found in harmful.items()),
             sa.func.max(sa.case((has_stopped, 1), else_=0)).label("unsubscribes"),
         )
         .select_from(taken.outerjoin(delivery_events, event.send_id == taken.c.send_id))
-        .group_by(taken.c.send_id, taken.c.mailbox_domain)
+        .group_by(taken.c.playbook, taken.c.send_id, taken.c.mailbox_domain)
         .subquery()
     )
     query = (
         sa.select(
-            by_mail.c.mailbox_domain, sa.func.count().label("mails"), *(sa.func.sum(by_mail.c[harm]) for harm in HARMS)
+            by_mail.c.playbook,
+            by_mail.c.mailbox_domain,
+            sa.func.count().label("mails"),
+            *(sa.func.sum(by_mail.c[harm]) for harm in HARMS),
         )
-        .group_by(by_mail.c.mailbox_domain)
-        .order_by(by_mail.c.mailbox_domain)
+        .group_by(by_mail.c.playbook, by_mail.c.mailbox_domain)
+        .order_by(by_mail.c.playbook, by_mail.c.mailbox_domain)
     )
-    return [
-        MailCounts(mailbox_domain=domain, mails=mails, harms=dict(zip(HARMS, map(int, harms), strict=True)))
-        for domain, mails, *harms in connection.execute(query)
-    ]
+    found: dict[str, list[MailCounts]] = {playbook: [] for playbook in since}
+    for playbook, domain, mails, *harms in connection.execute(query):
+        counts = dict(zip(HARMS, map(int, harms), strict=True))
+        found[playbook].append(MailCounts(mailbox_domain=domain, mails=mails, harms=counts))
+    return found
 
 
 def _domain(connection: sa.Connection) -> sa.ColumnElement[str]:
@@ -72,13 +86,13 @@ def _domain(connection: sa.Connection) -> sa.ColumnElement[str]:
     return sa.func.split_part(address, "@", 2)
 
 
-def _resumed_at(connection: sa.Connection, playbook: str) -> datetime | None:
-    """Return when a person last let this playbook go on: what was seen before that was looked at."""
+def _resumed_at(connection: sa.Connection) -> dict[str, datetime]:
+    """Return when a person last let each playbook ('' = everything) go on: what was seen before was looked at."""
     row = controls.c
-    query = sa.select(sa.func.max(row.ordered_at)).where(
-        row.action == "resume",
-        row.ordered_by.not_in(sorted(ENGINE_NAMES)),
-        (row.scope == "all") | ((row.scope == "playbook") & (row.target == playbook)),
+    target = sa.case((row.scope == "all", ""), else_=row.target)
+    query = (
+        sa.select(target, sa.func.max(row.ordered_at))
+        .where(row.action == "resume", row.ordered_by.not_in(sorted(ENGINE_NAMES)), row.scope.in_(["all", "playbook"]))
+        .group_by(target)
     )
-    found: datetime | None = connection.scalar(query)
-    return found
+    return {row[0]: row[1] for row in connection.execute(query)}
