@@ -101,9 +101,12 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def one_full_build(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, list[str]]]:
     """Return what one full build gives, with the key ring of another home."""
-    home = tmp_path_factory.mktemp("full")
+    homes: dict[tuple[str, ...], Path] = {}  # by models: a table that others have left is no part of a full build
 
     def run(warehouse: Warehouse, raw: Path, as_of: datetime, models: tuple[str, ...] = MODELS) -> dict[str, list[str]]:
+        if models not in homes:
+            homes[models] = tmp_path_factory.mktemp("full")
+        home = homes[models]
         shutil.copy(warehouse.home / "keys.json", home / "keys.json")
         full = Warehouse(project=warehouse.project, home=home, mapping=warehouse.mapping)
         full.build(raw, as_of, "--full-refresh", models=models)
