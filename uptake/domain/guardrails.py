@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
 from typing import Literal
 
 from uptake.domain.playbooks import RateLimit
@@ -30,6 +32,7 @@ def audience_held(before: int | None, now: int, *, limit: float) -> str | None:
 
 
 FEW_HARMS = 3  # two may be chance, of however few mails
+_Z = NormalDist().inv_cdf(0.95)
 MANY_MAILS = 100  # to one mailbox domain: with fewer it is a customer's mail server, not a provider that judges senders
 
 
@@ -53,7 +56,9 @@ class HarmFound:
 def harm_found(counts: Iterable[MailCounts], limits: Mapping[Harm, RateLimit]) -> list[HarmFound]:
     """Return every rate that is above its limit, over all mailbox domains and in each large one; the worst first.
 
-    A rate counts from `FEW_HARMS` mails on, that of one mailbox domain from `MANY_MAILS` sent there.
+    A rate counts from `FEW_HARMS` mails on, that of one mailbox domain from `MANY_MAILS` sent there. Complaints stop
+    as soon as they are counted above the limit, because mailbox providers count them the same way; other harm when
+    chance would hardly show so much at the limit.
     """
     counts = list(counts)
     whole = MailCounts(
@@ -63,12 +68,21 @@ def harm_found(counts: Iterable[MailCounts], limits: Mapping[Harm, RateLimit]) -
     )
     large = (one for one in counts if one.mailbox_domain and one.mails >= MANY_MAILS)
     found = [
-        HarmFound(is_stop=rate > limit.stop, told=_told(harm, one, limit.stop if rate > limit.stop else limit.warn))
+        HarmFound(is_stop=is_stop, told=_told(harm, one, limit.stop if is_stop else limit.warn))
         for one in (whole, *sorted(large, key=lambda one: (-one.mails, one.mailbox_domain)))
         for harm, limit in limits.items()
-        if one.harms.get(harm, 0) >= FEW_HARMS and (rate := one.harms[harm] / one.mails) > limit.warn
+        if (count := one.harms.get(harm, 0)) >= FEW_HARMS and count > limit.warn * one.mails
+        for is_stop in [(count / one.mails if harm == "complaints" else _at_least(count, one.mails)) > limit.stop]
     ]
     return sorted(found, key=lambda one: not one.is_stop)
+
+
+def _at_least(count: int, mails: int) -> float:
+    """Return the share that is behind a count with 95 % confidence (Wilson's interval, its lower end, one-sided)."""
+    share, square = count / mails, _Z**2
+    middle = share + square / (2 * mails)
+    spread = _Z * sqrt(share * (1 - share) / mails + square / (4 * mails**2))
+    return (middle - spread) / (1 + square / mails)
 
 
 def _told(harm: Harm, counts: MailCounts, limit: float) -> str:

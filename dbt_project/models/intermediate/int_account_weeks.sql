@@ -77,7 +77,10 @@ spans as (
         week_no,
         active_days,
         last_used_on,
-        coalesce(lead(week_no) over (partition by account_id, contact_id order by week_no) - week_no, 4) as weeks_alone
+        -- Longer than its four windows a week speaks for nothing: the next four only compare with it.
+        coalesce(
+            least(lead(week_no) over (partition by account_id, contact_id order by week_no) - week_no, 4), 4
+        ) as weeks_alone
 
     from contact_weeks
 

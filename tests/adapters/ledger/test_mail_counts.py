@@ -73,3 +73,13 @@ def test_each_playbook_has_its_own_mails(world, sent, make_world):
         "another": 1, "dashboards": 5, "a third": 0,
     }  # fmt: skip
     assert world.ledger.delivery.counts({}) == {}
+
+
+def test_who_stops_after_two_mails_stops_once(world, sent):
+    world.record(("c0", "how", "send"))
+    world.claim()
+    again = world.send_of("c0", "how")
+    assert world.intend([again]) == {}
+    world.ledger.sends.accepted([again], message_id="msg", now=world.now + HOUR)
+    fold(world, event(world, Type.UNSUBSCRIBE, again, contact_id="c0", minutes=90))
+    assert counts(world) == of(6, unsubscribes=1)

@@ -29,6 +29,9 @@ def mail_counts(connection: sa.Connection, since: Mapping[str, datetime]) -> dic
             sends.c.playbook,
             sends.c.accepted_at,
             sends.c.address_hash,
+            sa.func.row_number()
+            .over(partition_by=[sends.c.playbook, sends.c.address_hash], order_by=sends.c.accepted_at.desc())
+            .label("recency"),
             _domain(connection).label("mailbox_domain"),
         )
         .select_from(sends.outerjoin(people, people.c.contact_id == sends.c.contact_id))
@@ -44,7 +47,8 @@ def mail_counts(connection: sa.Connection, since: Mapping[str, datetime]) -> dic
         "refusals": (is_bounce & is_blocked) | (event.event == DeliveryEventType.DROPPED.value),
     }
     stop = suppressions.c
-    has_stopped = sa.exists().where(
+    # Somebody who stops mail does so once, however many they got before: the last one counts.
+    has_stopped = (taken.c.recency == 1) & sa.exists().where(
         stop.address_hash == taken.c.address_hash,
         stop.reason == SuppressionReason.UNSUBSCRIBED.value,
         stop.suppressed_at >= taken.c.accepted_at,
