@@ -114,12 +114,18 @@ def _by_hand(warehouse: Path, statements: Mapping[str, list[str]]) -> dict[str, 
 def _statements() -> dict[str, list[str]]:
     """Return one statement per suite, and the names of the rules whose breaches it counts."""
     statements = {}
-    for mart in MARTS:
-        rules = json.loads((EXPECTATIONS / f"{mart}.json").read_text())["expectations"]
-        counts = [_count(rule["type"], rule["kwargs"], mart) for rule in rules]
-        names = [_name(mart, rule) for rule in rules]
-        statements[f"select {', '.join(counts)} from marts.{mart} as batch"] = names
+    files = {mart: EXPECTATIONS / f"{mart}.json" for mart in MARTS}
+    files |= {path.stem: path for path in sorted((EXPECTATIONS / "staging").glob("*.json"))}
+    for relation, file in files.items():
+        rules = json.loads(file.read_text())["expectations"]
+        counts = [_count(rule["type"], rule["kwargs"], relation) for rule in rules]
+        names = [_name(relation, rule) for rule in rules]
+        statements[f"select {', '.join(counts)} from {_place(relation)} as batch"] = names
     return statements
+
+
+def _place(relation: str) -> str:
+    return f"{'marts' if relation in MARTS else 'staging'}.{relation}"
 
 
 def _name(mart: str, rule: Mapping[str, Any]) -> str:
@@ -144,7 +150,7 @@ def _count(kind: str, kwargs: Mapping[str, Any], mart: str) -> str:
     if kind == "expect_table_row_count_to_be_between":
         return f"cast({_outside('count(*)', kwargs)} as integer)"
     if kind == "expect_table_columns_to_match_set":
-        known = f"select column_name from duckdb_columns() where schema_name = 'marts' and table_name = '{mart}'"
+        known = f"select column_name from duckdb_columns() where schema_name || '.' || table_name = '{_place(mart)}'"
         return f"(select count(*) from unnest({kwargs['column_set']}) as t (name) where name not in ({known}))"
     if kind == "unexpected_rows_expectation":
         query = kwargs["unexpected_rows_query"]
@@ -161,4 +167,4 @@ def _outside(value: str, kwargs: Mapping[str, Any]) -> str:
 
 
 def _plain(text: str, mart: str) -> str:
-    return text.replace("{batch}", f"marts.{mart}").replace("{{", "{").replace("}}", "}")
+    return text.replace("{batch}", _place(mart)).replace("{{", "{").replace("}}", "}")
