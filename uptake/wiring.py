@@ -188,11 +188,8 @@ class Wiring:
         from uptake.adapters.sendgrid import SendGridMailer, is_loopback
 
         settings = self.settings
-        if settings.sandbox:
-            return SendGridMailer(settings.sendgrid_base_url, self.sandbox_key, clock=self.clock)
-        key = settings.sendgrid_api_key.get_secret_value() if settings.sendgrid_api_key else ""
-        mailer = SendGridMailer(settings.sendgrid_base_url, key, clock=self.clock)
-        if settings.environment == "production" or is_loopback(settings.sendgrid_base_url):
+        mailer = SendGridMailer(settings.sendgrid_base_url, self._api_key(), clock=self.clock)
+        if settings.sandbox or settings.environment == "production" or is_loopback(settings.sendgrid_base_url):
             return mailer
         if settings.mail_sink is None:
             raise SettingsError(
@@ -203,16 +200,19 @@ class Wiring:
             mailer, settings.mail_sink, allowed=[one.strip() for one in settings.mail_allowed.split(",") if one.strip()]
         )
 
+    def _api_key(self, special: SecretStr | None = None) -> str:
+        """Return the key that SendGrid takes, or fakegrid; '' when none is set."""
+        own = special or self.settings.sendgrid_api_key
+        if self.settings.sandbox:
+            return self.sandbox_key
+        return own.get_secret_value() if own else ""
+
     @cached_property
     def mail_log(self) -> SendGridLogs:
         """SendGrid's log of what it took."""
         from uptake.adapters.sendgrid_logs import SendGridLogs
 
-        if self.settings.sandbox:
-            key = self.sandbox_key
-        else:
-            own = self.settings.sendgrid_read_key or self.settings.sendgrid_api_key
-            key = own.get_secret_value() if own else ""
+        key = self._api_key(self.settings.sendgrid_read_key)
         return SendGridLogs(self.settings.sendgrid_base_url, key, pseudonym_key=self.keys.pseudonym)
 
     @cached_property
@@ -220,18 +220,14 @@ class Wiring:
         """What SendGrid keeps of people."""
         from uptake.adapters.sendgrid_erasure import SendGridEraser
 
-        own = self.settings.sendgrid_api_key
-        key = self.sandbox_key if self.settings.sandbox else (own.get_secret_value() if own else "")
-        return SendGridEraser(self.settings.sendgrid_base_url, key)
+        return SendGridEraser(self.settings.sendgrid_base_url, self._api_key())
 
     @cached_property
     def suppression_lists(self) -> SendGridSuppressions:
         """Whom SendGrid mails no more."""
         from uptake.adapters.sendgrid_suppressions import SendGridSuppressions
 
-        own = self.settings.sendgrid_api_key
-        key = self.sandbox_key if self.settings.sandbox else (own.get_secret_value() if own else "")
-        return SendGridSuppressions(self.settings.sendgrid_base_url, key)
+        return SendGridSuppressions(self.settings.sendgrid_base_url, self._api_key())
 
     @property
     def files(self) -> HomeFiles:

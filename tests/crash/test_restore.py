@@ -172,7 +172,7 @@ def test_the_lock_stays_while_the_log_cannot_be_asked_and_a_person_may_open_it(w
     world.ledger.releases.control(
         "forgotten", (NOW - HOUR).isoformat(), "stop", reason="restored", by="ledger", now=NOW - 2 * HOUR
     )
-    world.logs._client.headers["Authorization"] = "Bearer SG.other"
+    world.logs._api._client.headers["Authorization"] = "Bearer SG.other"
     result = world.reconcile()
     assert "may not read the logs" in (result.trouble or "")
     assert "--trust-ledger" in (result.locked or "")

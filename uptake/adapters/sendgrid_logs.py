@@ -16,16 +16,16 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from uptake.adapters.sendgrid import SEND_ID_ARG, check_base_url
+from uptake.adapters.sendgrid import SEND_ID_ARG
+from uptake.adapters.sendgrid_api import SendGridApi
 from uptake.domain.ids import address_hash
-from uptake.errors import MailerError, MailerUnavailable, SendingForbidden, SettingsError
+from uptake.errors import MailerError
 from uptake.ports import LoggedMail
 
 _log = logging.getLogger(__name__)
 
 LIMIT = 1_000
 _FINEST = timedelta(seconds=1)  # the query's times are whole seconds
-_TRIES, _LONGEST_WAIT = 4, 30.0
 
 
 class SendGridLogs:
@@ -41,23 +41,14 @@ class SendGridLogs:
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         """Check the settings; nothing is asked yet. The key needs the scope to read messages. Raises SettingsError."""
-        check_base_url(base_url)
-        if not api_key:
-            raise SettingsError("there is no API key to read SendGrid's logs with; set SENDGRID_API_KEY")
         self._key = pseudonym_key
-        self._wait = wait
-        self._client = httpx.Client(
-            base_url=base_url,
-            headers={"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"},
-            timeout=httpx.Timeout(30),
-            follow_redirects=False,
-            trust_env=False,
-            transport=transport,
+        self._api = SendGridApi(
+            base_url, api_key, what="SendGrid's log", may="read the logs", transport=transport, wait=wait
         )
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._api.close()
 
     def between(self, since: datetime, until: datetime) -> list[LoggedMail]:
         """Return all that was taken in [since, until). Raises MailerError and its kin."""
@@ -111,37 +102,13 @@ class SendGridLogs:
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
         """Return the answer; None for a message that is gone (older than the log keeps)."""
-        trouble = ""
-        for attempt in range(_TRIES):
-            if attempt:
-                self._wait(min(_LONGEST_WAIT, 2.0**attempt))
-            try:
-                response = self._client.request(method, path, content=None if body is None else orjson.dumps(body))
-            except httpx.HTTPError as error:
-                trouble = f"SendGrid's log cannot be reached ({type(error).__name__})"
-                continue
-            match response.status_code:
-                case 200:
-                    return _document(response.content)
-                case 404 if method == "GET":
-                    return None
-                case 401 | 403:
-                    raise SendingForbidden(f"SendGrid answered {response.status_code}: this key may not read the logs")
-                case 429 | 500 | 502 | 503 | 504 as status:
-                    trouble = f"SendGrid's log answered {status}"
-                case status:
-                    raise MailerError(f"SendGrid's log answered {status}; expected 200")
-        raise MailerUnavailable(trouble)
-
-
-def _document(content: bytes) -> dict[str, Any]:
-    try:
-        found = orjson.loads(content)
-    except ValueError as error:
-        raise MailerError("SendGrid's log answered something that is not JSON") from error
-    if not isinstance(found, dict):
-        raise MailerError("SendGrid's log answered no JSON object")
-    return found
+        content = self._api.ask(method, path, body, gone=(404,) if method == "GET" else ())
+        if content is None:
+            return None
+        found = self._api.document(content)
+        if not isinstance(found, dict):
+            raise MailerError("SendGrid's log answered no JSON object")
+        return found
 
 
 def _whole_second(moment: datetime) -> datetime:

@@ -8,11 +8,9 @@ from datetime import datetime
 
 from uptake.domain.guardrails import HARMS, HarmFound, harm_found
 from uptake.domain.playbooks import Release
-from uptake.ports import Approved, Ledger
+from uptake.ports import ENGINE, Approved, Ledger
 
 _log = logging.getLogger(__name__)
-
-_ENGINE = "uptake"
 
 
 def guard_mail(ledger: Ledger, approved: Sequence[Approved], *, now: datetime) -> None:
@@ -26,7 +24,7 @@ def guard_mail(ledger: Ledger, approved: Sequence[Approved], *, now: datetime) -
         stops = [found.told for found in harm if found.is_stop]
         if stops:
             _log.error("playbook %s is paused: %s", playbook, "; ".join(stops))
-            ledger.releases.control("playbook", playbook, "pause", reason=stops[0], by=_ENGINE, now=now)
+            ledger.releases.control("playbook", playbook, "pause", reason=stops[0], by=ENGINE, now=now)
 
 
 def harm_of(ledger: Ledger, releases: Sequence[Release], *, now: datetime) -> dict[str, list[HarmFound]]:

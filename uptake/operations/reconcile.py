@@ -15,9 +15,8 @@ from datetime import UTC, datetime, timedelta
 from uptake import failpoints
 from uptake.errors import MailerError, UptakeError
 from uptake.operations.record_delivery import record_delivery
-from uptake.operations.send import ENGINE
 from uptake.operations.tick import KIND
-from uptake.ports import Clock, DeliveryEvents, Forgotten, Ledger, LoggedMail, MailLog, Witness
+from uptake.ports import ENGINE, Clock, DeliveryEvents, Forgotten, Ledger, LoggedMail, MailLog, Witness
 
 _log = logging.getLogger(__name__)
 

@@ -27,6 +27,7 @@ from uptake.errors import (
     UnexpectedAnswer,
 )
 from uptake.ports import (
+    ENGINE,
     Claimed,
     Clock,
     ControlState,
@@ -43,7 +44,6 @@ from uptake.ports import (
 
 _log = logging.getLogger(__name__)
 
-ENGINE = "uptake"  # who orders the pauses that nobody else ordered
 LEASE = timedelta(minutes=5)  # how long a worker may hold what it has not begun to send
 PATIENCE = timedelta(minutes=2)  # a request's longest time-outs and a minute: later, nobody waits for its answer
 MAX_AGE = timedelta(hours=36)  # of the snapshot a message was decided on

@@ -46,9 +46,10 @@ from uptake.ports.mail import (
 )
 from uptake.ports.privacy import Erasures, FilesRedacted, MailEraser, PersonalFiles
 from uptake.ports.proof import Evidence, Pages, ValueReport
-from uptake.ports.releases import ENGINE_NAMES, Approved, Audience, ControlState, Forgotten, Plan, Releases
+from uptake.ports.releases import ENGINE, ENGINE_NAMES, Approved, Audience, ControlState, Forgotten, Plan, Releases
 
 __all__ = [
+    "ENGINE",
     "ENGINE_NAMES",
     "Advance",
     "Approved",

@@ -10,7 +10,8 @@ from typing import Any, Literal, Protocol
 from uptake.domain.playbooks import Release
 
 #: Who gives an order that no person gave.
-ENGINE_NAMES = frozenset({"uptake", "ledger"})
+ENGINE = "uptake"
+ENGINE_NAMES = frozenset({ENGINE, "ledger"})
 
 
 @dataclass(frozen=True, kw_only=True)
