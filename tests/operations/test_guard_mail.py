@@ -7,6 +7,7 @@ from datetime import timedelta
 from tests.operations.conftest import NOW
 from uptake.domain.sends import DeliveryEvent, DeliveryEventType
 from uptake.operations.guard_mail import harm_of
+from uptake.operations.status import alarms
 
 HOUR = timedelta(hours=1)
 
@@ -85,3 +86,14 @@ def test_a_playbook_that_nobody_complains_about_goes_on(town):
     tell(town, DeliveryEventType.DELIVERED, sent)
     assert town.tick(NOW + HOUR).held == {}
     assert pauses(town) == []
+
+
+def test_a_rate_that_is_only_high_is_an_alarm_and_pauses_nothing(town):
+    sent = begin(town)
+    limit = town.releases["alpha"].workspace.guardrails.bounces
+    assert limit.warn < 3 / len(sent), "three bounces are more than the warning"
+    tell(town, DeliveryEventType.BOUNCE, sent[:3], detail="bounce")
+    town.tick(NOW + HOUR)
+    assert pauses(town) == []
+    (told,) = alarms(town.ledger, now=NOW + HOUR, tick_interval=HOUR)
+    assert told.startswith(f"the mail of alpha: 3 bounces of {len(sent)} mails (")

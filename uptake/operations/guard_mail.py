@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 def guard_mail(ledger: Ledger, approved: Sequence[Approved], *, now: datetime) -> None:
     """Pause each playbook that has a rate above its limit, until a person resumes it.
 
-    What was sent before somebody last resumed it does not count again. Warnings are told by `harm_of`.
+    What was sent before somebody last resumed it does not count again. Warnings stand among the alarms of `status`.
     """
     ordered = ledger.releases.controls().playbooks
     watched = [approval.release for approval in approved if approval.playbook not in ordered]

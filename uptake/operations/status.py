@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from uptake.operations.guard_mail import harm_of
 from uptake.operations.standing import Standing
 from uptake.ports import Ledger
 
@@ -64,4 +65,7 @@ def alarms(ledger: Ledger, *, now: datetime, tick_interval: timedelta) -> list[s
         )
     if held := sum(row["status"] == "held" for row in ledger.read("stuck_sends")):
         found.append(f"{held} messages are held: `uptake held` lists them, `uptake release` sends them again")
+    releases = [approval.release for approval in ledger.releases.approved()]
+    for playbook, harm in harm_of(ledger, releases, now=now).items():
+        found += [f"the mail of {playbook}: {one.told}" for one in harm]
     return found
