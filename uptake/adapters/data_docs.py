@@ -23,7 +23,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto
 table { border-collapse: collapse; margin: 1rem 0; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid #8884;
          overflow-wrap: anywhere; }
-.checks td:nth-child(-n+2), .checks th { white-space: nowrap; }
+.checks :is(td, th):nth-child(-n+2) { white-space: nowrap; }
 .collapse { display: block !important; }
 .fa-check-circle::before { content: "passed"; color: #1a7f37; font-style: normal; }
 .fa-times::before, .fa-times-circle::before { content: "failed"; color: #c4320a; font-style: normal; }
