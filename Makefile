@@ -57,6 +57,7 @@ check-project:
 	@$(LINT)/bin/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests dbt_project/analyses
 	@cd dbt_project && ../$(BIN)/dbt --quiet parse --profiles-dir . --target-path target/parse
 	@$(BIN)/uptake check
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/contract/test_engine_neutral.py
 
 bench: $(VENV)/.done  ## performance, as ratios to a floor measured in the same run (ARGS="build gate": some)
 	@$(BIN)/python -m tests.bench $(ARGS)

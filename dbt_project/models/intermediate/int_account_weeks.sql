@@ -77,10 +77,13 @@ spans as (
         week_no,
         active_days,
         last_used_on,
-        -- Longer than its four windows a week speaks for nothing: the next four only compare with it.
-        coalesce(
-            least(lead(week_no) over (partition by account_id, contact_id order by week_no) - week_no, 4), 4
-        ) as weeks_alone
+        -- Longer than its four windows a week speaks for nothing: the next four only compare with it. Without a next
+        -- week the comparison is NULL, and the week speaks for all four.
+        case
+            when lead(week_no) over (partition by account_id, contact_id order by week_no) - week_no < 4
+                then lead(week_no) over (partition by account_id, contact_id order by week_no) - week_no
+            else 4
+        end as weeks_alone
 
     from contact_weeks
 
