@@ -8,9 +8,11 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.end_to_end.test_demo_is_killed import accepted, start
+from tests.soak.one import Runs, Soak
 
 LONGEST = 25.0  # seconds a process lives at most before it is killed
 
@@ -53,3 +55,16 @@ def world(seed: int) -> dict[str, int]:
         }
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def opened() -> Runs:
+    yield world
+
+
+SOAK = Soak(
+    what="the whole demo (dbt, ticks, webhook) killed with -9 at random moments until it ends",
+    goal=20,
+    counts="kills",
+    open=opened,
+)
