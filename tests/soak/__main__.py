@@ -29,6 +29,7 @@ MODULES = {
     "T1": "kills",
     "T2": "worlds",
     "T5": "faults",
+    "T23": "migrations",
     "J1": "schedules",
 }
 
