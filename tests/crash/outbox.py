@@ -143,6 +143,7 @@ def plan_sends(ledger: SqlLedger, contact_ids: Sequence[str], *, gate_id: int, n
         Entry(contacts=contacts, left_out=pa.table({})), approved, snapshot_id="s1", gate_id=gate_id, now=now, run=run
     )
     entered = ledger.enrollments.tables(now=now)["enrollment_contacts"].sort_by("contact_id").to_pylist()
+    wanted = set(contact_ids)
     verdicts = [
         {
             "enrollment_id": row["enrollment_id"],
@@ -156,7 +157,7 @@ def plan_sends(ledger: SqlLedger, contact_ids: Sequence[str], *, gate_id: int, n
             "due_at": now.replace(tzinfo=None),
         }
         for row in entered
-        if row["contact_id"] in set(contact_ids)
+        if row["contact_id"] in wanted
     ]
     kinds = {"enrollment_id": pa.int64(), "version_id": pa.int64(), "due_at": pa.timestamp("us")}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in verdicts[0]])
