@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 LINT := .venv-lint
+PRISM := .prism
 BIN := $(VENV)/bin
 
 # Nothing here may phone home.
@@ -31,6 +32,14 @@ $(VENV)/.done: requirements.lock pyproject.toml
 $(LINT)/.done: requirements-lint.lock
 	@test -x $(LINT)/bin/python || $(PYTHON) -m venv $(LINT)
 	@$(LINT)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-lint.lock
+	@touch $@
+
+# Not for users: an independent judge of what the tests send. Node.js comes as a wheel, so nothing else has to be there.
+$(PRISM)/.done: tests/prism/requirements.lock tests/prism/package-lock.json
+	@test -x $(PRISM)/bin/python || $(PYTHON) -m venv $(PRISM)
+	@$(PRISM)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/prism/requirements.lock
+	@cp tests/prism/package.json tests/prism/package-lock.json $(PRISM)
+	@cd $(PRISM) && PATH="$$PWD/bin:$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
 	@touch $@
 
 demo: $(VENV)/.done  ## 45 virtual days of a simulated customer base, then what they were worth (FRESH=1 starts over)
@@ -66,4 +75,4 @@ soak: $(VENV)/.done  ## the long reliability runs, resumable
 	@$(BIN)/python -m tests.soak
 
 clean:  ## remove everything that was built, but not var/
-	@rm -rf $(VENV) $(LINT) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dbt_project/target
+	@rm -rf $(VENV) $(LINT) $(PRISM) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dbt_project/target
