@@ -67,3 +67,4 @@ def test_a_task_ends_when_it_is_closed_or_a_week_after_it_was_to_be_done():
     assert task_ended_at(NOW, due_at=due, closed_at=NOW + day) == NOW + day
     assert task_ended_at(NOW + 2 * day, due_at=due, closed_at=NOW + day) == NOW + 2 * day  # who came to it later
     assert task_ended_at(NOW, due_at=due, closed_at=None) == NOW + 10 * day
+    assert task_ended_at(NOW, due_at=due, closed_at=NOW + 12 * day) == NOW + 10 * day  # it had gone on without it

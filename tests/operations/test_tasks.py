@@ -80,6 +80,28 @@ def test_a_task_nobody_closes_holds_the_journey_up_for_a_week_after_its_date_and
     assert listed(calls, late + DAY)  # and stays on the list
 
 
+@pytest.mark.parametrize("days_late", [2, 5])  # before and after the next mail has left
+def test_a_task_closed_after_it_lapsed_moves_no_later_stage(town, now, days_late):
+    stages = {"call": STAGES["call"], "why": {"email": "w.md", "after": "3d"}, "how": {"email": "h.md", "after": "4d"}}
+    town.releases["alpha"] = town.release(stages=stages)
+    town.approve()
+    town.tick()
+    lapses = now + 9 * DAY  # two to do it, and a week
+    due = {lapses + 4 * DAY: "why", lapses + 8 * DAY: "how"}  # three days later is a Sunday, so why leaves on Monday
+    for day in range(10):
+        moment = lapses + day * DAY
+        if day == days_late:
+            for task in listed(town, moment):
+                close_task(
+                    town.ledger, task_id=task.task_id, outcome="done", reason="Shown", by="Ada", now=moment - HOUR
+                )
+        town.publish(moment, snapshot_id=f"s{day}")
+        town.tick(moment)
+        sent = {stage for (stage,) in town.rows("select distinct stage_key from sends")}
+        assert sent == {stage for at, stage in due.items() if at <= moment}
+        town.send(moment)
+
+
 def test_an_adopted_feature_withdraws_the_task(calls, now):
     (first, *others) = listed(calls, now)
     calls.states[first.account_id] = "adopted"

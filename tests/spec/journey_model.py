@@ -307,7 +307,7 @@ def _over(journey: Journey, person: Person, moment: Moment) -> dict[str, datetim
     for key, came_at in person.waits_for_task.items():
         task = journey.tasks[key]
         if task.closed_at is not None:
-            over[key] = max(came_at, task.closed_at)
+            over[key] = max(came_at, min(task.closed_at, task.due_at + WEEK))
         elif task.due_at + WEEK <= moment.now:
             over[key] = max(came_at, task.due_at + WEEK)
     return over

@@ -51,9 +51,10 @@ def task_ended_at(decided_at: datetime, *, due_at: datetime, closed_at: datetime
     """Return when the stage of a task ends for a contact: when the task is closed.
 
     One that nobody closes holds the journey up until `LATEST` after it was to be done; it stays open for whoever does
-    it, until the enrollment ends.
+    it, until the enrollment ends. Who closes it after that changes nothing about when the stage ended.
     """
-    return max(decided_at, closed_at or due_at + LATEST)
+    lapses_at = due_at + LATEST
+    return max(decided_at, lapses_at if closed_at is None else min(closed_at, lapses_at))
 
 
 def controls_complete_at(playbook: Playbook, enrolled_at: datetime) -> datetime:

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. A ledger with a larger number was written by newer code.
-HEAD = "0004"
+HEAD = "0005"
 #: Alembic's own table; named so that it never meets another program's in a shared database.
 VERSION_TABLE = "uptake_schema_version"
 #: `PRAGMA application_id` of our SQLite files: "UPTK".
@@ -361,6 +361,7 @@ tasks = sa.Table(
     _text("closed_by", null=True),
     _text("close_reason", null=True),
     _time("closed_at", null=True),
+    _time("ended_at", null=True),  # its stage, for those who wait: when it was closed or, before that, lapsed
     sa.UniqueConstraint("enrollment_id", "stage_key"),
     sa.Index("uq_tasks_open", "account_id", "dedupe_key", unique=True, **_where("status = 'open'")),
     sa.Index(None, "contact_id"),

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from uptake.adapters.ledger.schema import OPEN, tasks
 from uptake.adapters.ledger.store import Store
+from uptake.domain.enrollments import LATEST
 from uptake.errors import Refused
 
 
@@ -30,5 +31,7 @@ class SqlTasks:
                 raise Refused(
                     f"task {task_id} is {row.status} since {row.closed_at:%Y-%m-%d %H:%M}, by {row.closed_by}"
                 )
+            # A journey that went on without it is not held up again by somebody's late answer.
+            ended_at = min(now, row.due_at + LATEST)
             closed = {"status": outcome, "close_reason": reason, "closed_by": by, "closed_at": now}
-            connection.execute(sa.update(tasks).where(tasks.c.task_id == task_id).values(**closed))
+            connection.execute(sa.update(tasks).where(tasks.c.task_id == task_id).values(**closed, ended_at=ended_at))

@@ -152,12 +152,13 @@ def _stage_ends() -> sa.Select[tuple[object, ...]]:
         )
     )
     # A task is everybody's of its enrollment; it ended for those who had come to it.
+    ended_at = sa.func.coalesce(tasks.c.ended_at, tasks.c.closed_at)
     by_task = (
         sa.select(
             decisions.c.enrollment_id,
             decisions.c.contact_id,
             decisions.c.stage_key,
-            sa.case((tasks.c.closed_at > decisions.c.decided_at, tasks.c.closed_at), else_=decisions.c.decided_at),
+            sa.case((ended_at > decisions.c.decided_at, ended_at), else_=decisions.c.decided_at),
         )
         .join(enrollment_contacts, _open_contact(decisions))
         .join(tasks, _of_task())
