@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.crash.outbox import NOW, prepared, serving
+from tests.postgres import can_serve, empty_database, server
 from uptake.testing import FixedClock
 
 
@@ -32,3 +34,22 @@ def fakegrid(home: Path, clock: FixedClock) -> Iterator[int]:
     """The port of a fakegrid of this test's own."""
     with serving(home, clock) as server:
         yield server.port
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A PostgreSQL server, without a database; a machine without one skips, CI fails."""
+    if not can_serve():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no PostgreSQL: pg_config --bindir names no pg_ctl")
+    with server() as address:
+        yield address
+
+
+@pytest.fixture
+def ledger_url(database: str, home: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty ledger on the database that the test names: `sqlite` or `postgresql`."""
+    if database == "sqlite":
+        yield f"sqlite:///{home / 'ledger.sqlite3'}"
+        return
+    with empty_database(request.getfixturevalue("postgres_server")) as url:
+        yield url

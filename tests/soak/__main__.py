@@ -29,6 +29,13 @@ MODULES = {
     "T1": "kills",
     "T2": "worlds",
     "T5": "faults",
+    "T11": "workers",
+    "T12": "zombies",
+    "T13": "disk_full",
+    "T14": "torn_wal",
+    "T15": "clock_leaps",
+    "T16": "database_down",
+    "T22": "prefect_kills",
     "T23": "migrations",
     "J1": "schedules",
 }
