@@ -6,13 +6,15 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from tests.flows.ui_process import Ui, free_port, running_ui
+from tests.flows.prefect_kills import TICK, begin, strike
+from tests.flows.ui_process import ENDED, Ui, free_port, running_ui
 from uptake.sandbox.ports import sandbox_ports
 
 pytestmark = pytest.mark.flows
@@ -54,6 +56,18 @@ def test_a_refused_run_ends_failed_with_one_message_and_no_traceback(ui: Ui) -> 
     assert run["state"]["type"] == "FAILED"
     assert run["state"]["message"].startswith("approved_by is empty")
     assert not any("Traceback" in message for message in ui.logs(run["id"]))
+
+
+def test_a_killed_tick_is_shown_as_ended_and_the_next_one_works(ui: Ui) -> None:
+    """T22, once; `make soak` strikes the worker and the server as well, with mails on their way."""
+    run = begin(ui)
+    assert strike(ui, run, "its own process"), "no process of that run was found"
+    deadline = time.monotonic() + 120
+    while (state := ui.get(f"/flow_runs/{run['id']}")["state"])["type"] not in ENDED:
+        assert time.monotonic() < deadline, f"still {state['name']}"
+        time.sleep(0.2)
+    assert state["type"] == "CRASHED"
+    assert ui.run(TICK)["state"]["type"] == "COMPLETED"
 
 
 def test_the_printed_addresses_answer(ui: Ui, home: Path) -> None:
