@@ -207,6 +207,16 @@ def test_the_same_news_has_the_same_key_and_other_news_another():
     assert resent.event_key == base.event_key
 
 
+def test_two_groups_that_are_left_in_one_second_are_two_events():
+    seven, eight, none = read(
+        *(an_event(event="group_unsubscribe", asm_group_id=group) for group in (7, 8)),
+        an_event(event="group_unsubscribe"),
+    )[0]
+    assert len({seven.event_key, eight.event_key, none.event_key}) == 3
+    opened, clicked_on = read(*(an_event(event="open", asm_group_id=group) for group in (7, 8)))[0]
+    assert opened.event_key == clicked_on.event_key, "of other events the group says nothing new"
+
+
 def test_a_key_gives_no_address_away():
     bounce = {"event": "bounce", "email": "eve@customer.example", "timestamp": 1772528400}
     one = parse(json.dumps([bounce]).encode(), key=KEY, received_at=NOW)[0][0].event_key

@@ -12,10 +12,9 @@ import pytest
 from uptake.adapters.ledger import SqlLedger, open_ledger
 from uptake.adapters.sendgrid_events import SendGridEvents
 from uptake.domain.ids import address_hash
-from uptake.domain.sends import DeliveryEvent
 from uptake.errors import LedgerError
 from uptake.operations.record_delivery import record_delivery
-from uptake.ports import Keys, StoredBatch
+from uptake.ports import Keys, ReadBatch, StoredBatch
 from uptake.testing import FixedClock
 
 NOW = datetime(2026, 3, 3, 9, tzinfo=UTC)
@@ -104,20 +103,21 @@ class _Delivery:
     """Stored bodies, some of which cannot be folded."""
 
     def __init__(self, count: int, broken: set[int], error: Exception) -> None:
-        self.left = [StoredBatch(batch_id=n, body=b"[{}]", received_at=NOW) for n in range(count)]
+        self.left = [StoredBatch(batch_id=n + 1, body=b"[{}]", received_at=NOW) for n in range(count)]
         self.broken = broken
         self.error = error
         self.tried: list[int] = []
 
-    def unfolded(self, limit: int) -> list[StoredBatch]:
-        return self.left[:limit]
+    def unfolded(self, limit: int, *, after: int = 0) -> list[StoredBatch]:
+        return [batch for batch in self.left if batch.batch_id > after][:limit]
 
-    def fold(self, batch: StoredBatch, events: Sequence[DeliveryEvent], *, unreadable: int, now: datetime) -> int:
-        self.tried.append(batch.batch_id)
-        if batch.batch_id in self.broken:
+    def fold_all(self, read: Sequence[ReadBatch], *, now: datetime) -> list[int]:
+        found = [one.batch.batch_id for one in read]
+        self.tried += found if len(found) == 1 else []
+        if self.broken & set(found):
             raise self.error
-        self.left.remove(batch)
-        return 0
+        self.left = [batch for batch in self.left if batch.batch_id not in found]
+        return [0 for _ in read]
 
 
 class _Ledger:
@@ -126,17 +126,17 @@ class _Ledger:
 
 
 def test_a_body_that_cannot_be_folded_stays_and_holds_up_nobody(caplog):
-    delivery = _Delivery(6, {0, 1, 4}, ValueError("eve@customer.example"))
+    delivery = _Delivery(6, {1, 2, 5}, ValueError("eve@customer.example"))
     result = record_delivery(_Ledger(delivery), EVENTS, clock=CLOCK, limit=2)
     assert (result.batches, result.stuck, result.unreadable) == (3, 3, 3)
-    assert [batch.batch_id for batch in delivery.left] == [0, 1, 4]
-    assert len(delivery.tried) == 6  # each once
-    assert "webhook batch 4 cannot be folded (ValueError)" in caplog.text
+    assert [batch.batch_id for batch in delivery.left] == [1, 2, 5]
+    assert delivery.tried == [1, 2, 5, 6]  # by themselves, each once
+    assert "webhook batch 5 cannot be folded (ValueError)" in caplog.text
     assert "customer.example" not in caplog.text
 
 
 def test_a_ledger_out_of_reach_is_said_and_nothing_is_skipped():
-    delivery = _Delivery(3, {0}, LedgerError("locked"))
+    delivery = _Delivery(3, {1}, LedgerError("locked"))
     with pytest.raises(LedgerError):
         record_delivery(_Ledger(delivery), EVENTS, clock=CLOCK)
     assert len(delivery.left) == 3

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -17,11 +18,12 @@ import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from uptake.adapters.sendgrid import SEND_ID_ARG
 from uptake.domain.ids import keyed_hash
-from uptake.domain.sends import DeliveryEvent, DeliveryEventType
+from uptake.domain.sends import TOPIC_EVENTS, DeliveryEvent, DeliveryEventType
 from uptake.errors import SettingsError
 
 SIGNATURE_HEADER = "X-Twilio-Email-Event-Webhook-Signature"
@@ -32,6 +34,7 @@ REPLAY_WINDOW = timedelta(hours=25)
 _TIMESTAMP = re.compile(r"[0-9]{10}")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _ADDRESS = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
+_PREHASHED = ec.ECDSA(Prehashed(hashes.SHA256()))
 _LATEST = 32_503_680_000  # the year 3000; beyond it a timestamp is in milliseconds or nonsense
 _TYPES = {event.value: event for event in DeliveryEventType}
 
@@ -80,12 +83,14 @@ def verify(
         decoded = base64.b64decode(signature, validate=True)
     except (binascii.Error, ValueError):
         return False
-    return any(_is_signed(key, decoded, timestamp.encode() + body) for key in keys)
+    signed = hashlib.sha256(timestamp.encode())
+    signed.update(body)  # hashed here, so that a long body is not copied to put the timestamp before it
+    return any(_is_signed(key, decoded, signed.digest()) for key in keys)
 
 
-def _is_signed(key: PublicKey, signature: bytes, signed: bytes) -> bool:
+def _is_signed(key: PublicKey, signature: bytes, digest: bytes) -> bool:
     try:
-        key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+        key.verify(signature, digest, _PREHASHED)
     except InvalidSignature:
         return False
     return True
@@ -138,10 +143,12 @@ def _event(raw: object, key: bytes, received_at: datetime) -> DeliveryEvent | No
     # Asynchronous bounces carry neither id: then the address is all there is to know them by.
     who = send_id or f"{message_id or ''}:{keyed_hash(key, 'address', address.strip().lower())}"
     when = "" if occurred_at is None else str(int(occurred_at.timestamp()))
-    group = raw.get("asm_group_id")
     event = _TYPES.get(name, DeliveryEventType.OTHER)
+    group = _group(raw.get("asm_group_id"))
+    # Somebody may leave two groups in one second: two events, which differ in nothing else.
+    to = (str(group),) if event in TOPIC_EVENTS and group is not None else ()
     return DeliveryEvent(
-        event_key=keyed_hash(key, "delivery_event", who, name, kind, when, url),
+        event_key=keyed_hash(key, "delivery_event", who, name, kind, when, url, *to),
         event=event,
         kind=name if event is DeliveryEventType.OTHER else kind,
         occurred_at=occurred_at or received_at,
@@ -150,7 +157,7 @@ def _event(raw: object, key: bytes, received_at: datetime) -> DeliveryEvent | No
         address=address,
         url=url,
         reason=_ADDRESS.sub("[address]", (_text(raw, "reason") or _text(raw, "response"))[:500]),
-        topic_group=_group(group),
+        topic_group=group,
     )
 
 
@@ -164,7 +171,10 @@ def _group(value: object) -> int | None:
 def _text(raw: dict[str, Any], name: str) -> str:
     """Return a text field, fit for any database; empty when absent or of another type."""
     value = raw.get(name)
-    return _UNSTORABLE.sub("", value)[:2_000] if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    # What prints holds nothing unstorable; to ask that is quicker than to look for it, and most texts do.
+    return (value if value.isprintable() else _UNSTORABLE.sub("", value))[:2_000]
 
 
 def _moment(value: object) -> datetime | None:

@@ -5,7 +5,6 @@ The marts compute contact ids in SQL (`dbt_project/macros/keyed_hash.sql`) with 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 
 SEPARATOR = "\x1f"  # the ASCII unit separator: cannot be typed into an account or user id by accident
@@ -13,7 +12,7 @@ SEPARATOR = "\x1f"  # the ASCII unit separator: cannot be typed into an account 
 
 def keyed_hash(key: bytes, *parts: str) -> str:
     """Return the first 128 bits of HMAC-SHA256 over the parts, as 32 hex digits."""
-    return hmac.new(key, SEPARATOR.join(parts).encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(key, SEPARATOR.join(parts).encode(), "sha256").hex()[:32]
 
 
 def contact_id(key: bytes, *, account_id: str, user_id: str) -> str:

@@ -50,6 +50,10 @@ class DeliveryEventType(StrEnum):
     OTHER = "other"
 
 
+#: They stop, or take up again, one group of the mail service.
+TOPIC_EVENTS = frozenset({DeliveryEventType.GROUP_UNSUBSCRIBE, DeliveryEventType.GROUP_RESUBSCRIBE})
+
+
 class SuppressionReason(StrEnum):
     """Why an address gets nothing more."""
 

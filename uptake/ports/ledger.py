@@ -155,13 +155,28 @@ class StoredBatch:
     received_at: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadBatch:
+    """A stored body and what was read in it."""
+
+    batch: StoredBatch
+    events: Sequence[DeliveryEvent]
+    unreadable: int
+
+
 class Delivery(Protocol):
     """What the mail service tells, stored first and folded later."""
 
     def store(self, body: bytes, *, now: datetime) -> int: ...
-    def unfolded(self, limit: int) -> list[StoredBatch]: ...
-    def fold(self, batch: StoredBatch, events: Sequence[DeliveryEvent], *, unreadable: int, now: datetime) -> int:
-        """Insert new events, fold sends, derive suppressions, mark the batch: one transaction; return new events."""
+    def store_all(self, bodies: Sequence[bytes], *, now: datetime) -> list[int]:
+        """Store bodies in one transaction; return their batch ids."""
+
+    def unfolded(self, limit: int, *, after: int = 0) -> list[StoredBatch]:
+        """Return the oldest unfolded batches beyond an id: fewer than `limit` where their bodies are long."""
+
+    def fold(self, batch: StoredBatch, events: Sequence[DeliveryEvent], *, unreadable: int, now: datetime) -> int: ...
+    def fold_all(self, read: Sequence[ReadBatch], *, now: datetime) -> list[int]:
+        """Insert new events, fold sends, derive suppressions, mark the batches: one transaction; return new events."""
 
     def drop_bodies(self, *, before: datetime) -> int:
         """Empty the bodies that were folded before; what they told is kept as events. Return how many."""
@@ -179,6 +194,9 @@ class People(Protocol):
     def suppress(
         self, address_hash: str, *, reason: SuppressionReason, topic: str | None, source: str, now: datetime
     ) -> None: ...
+    def unsubscribe(self, contact_id: str, *, topic: str | None, source: str, now: datetime) -> None:
+        """Stop a topic, or all mail, to every address a contact has or was mailed at: one transaction."""
+
     def suppress_all(
         self,
         address_hashes: Sequence[str],

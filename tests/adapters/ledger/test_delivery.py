@@ -7,6 +7,8 @@ import pytest
 
 from uptake.domain.eligibility import Reason
 from uptake.domain.sends import DeliveryEvent, DeliveryEventType
+from uptake.errors import LedgerError
+from uptake.ports import ReadBatch
 
 ANN, BOB = ("ann", "a1"), ("bob", "a1")
 MINUTE = timedelta(minutes=1)
@@ -239,3 +241,33 @@ def test_old_bodies_go_and_what_they_told_stays(world, sent):
     assert (drop(before=world.now + MINUTE), drop(before=world.now + MINUTE)) == (1, 0)
     assert row(world, sent)["status"] == "delivered"
     assert [batch.body for batch in world.ledger.delivery.unfolded(9)] == [b"[1]"]
+
+
+def test_bodies_are_stored_all_or_none_and_read_in_their_order(world):
+    delivery = world.ledger.delivery
+    batch_ids = delivery.store_all([b"[1]", b"[2]", b"[3]"], now=world.now)
+    assert [batch.batch_id for batch in delivery.unfolded(9)] == sorted(batch_ids)
+    assert [batch.body for batch in delivery.unfolded(1, after=batch_ids[0])] == [b"[2]"]
+    with pytest.raises(LedgerError):
+        delivery.store_all([b"[4]", None], now=world.now)
+    assert len(delivery.unfolded(9)) == 3
+
+
+def test_no_more_bodies_are_read_at_once_than_memory_should_hold(world):
+    delivery, long = world.ledger.delivery, b"x" * 5_000_000
+    first, *_ = delivery.store_all([long, long, b"[]"], now=world.now)
+    assert [len(batch.body) for batch in delivery.unfolded(9)] == [len(long)]
+    assert [len(batch.body) for batch in delivery.unfolded(9, after=first)] == [len(long), 2]
+
+
+def test_batches_that_are_folded_together_are_told_apart(world, sent):
+    delivery = world.ledger.delivery
+    delivery.store_all([b"[1]", b"[2]"], now=world.now)
+    told = [event(world, Type.DELIVERED, sent), event(world, Type.OPEN, sent)]
+    read = [
+        ReadBatch(batch=batch, events=events, unreadable=0)
+        for batch, events in zip(delivery.unfolded(9), (told[:1], told), strict=True)
+    ]
+    assert delivery.fold_all(read, now=world.now) == [1, 1]
+    assert delivery.unfolded(9) == []
+    assert row(world, sent)["status"] == "delivered"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,12 +15,13 @@ from uptake.adapters.ledger.mail_counts import mail_counts
 from uptake.adapters.ledger.releases import SqlReleases, control_state, lock_forgotten
 from uptake.adapters.ledger.schema import delivery_events, erasures, playbook_versions, sends, webhook_batches
 from uptake.adapters.ledger.store import Store
-from uptake.adapters.ledger.suppression import suppress
+from uptake.adapters.ledger.suppression import Stop, suppress
 from uptake.adapters.ledger.upsert import insert_new
 from uptake.domain.erasure import Subject, redacted
 from uptake.domain.guardrails import MailCounts
 from uptake.domain.ids import address_hash, erased_token
 from uptake.domain.sends import (
+    TOPIC_EVENTS,
     DeliveryEvent,
     DeliveryEventType,
     SendStatus,
@@ -28,11 +30,14 @@ from uptake.domain.sends import (
     proven_status,
     suppression_from,
 )
-from uptake.ports import Keys, StoredBatch
+from uptake.ports import Keys, ReadBatch, StoredBatch
 
 _REASON_LENGTH = 500
 _BEFORE = timedelta(days=1)  # how long before the first word of a forgotten send others may have been forgotten
-_TOPIC_EVENTS = (DeliveryEventType.GROUP_UNSUBSCRIBE, DeliveryEventType.GROUP_RESUBSCRIBE)
+_BYTES_AT_ONCE = 8 * 1024 * 1024
+_AT_ONCE = 10_000  # values in one query
+_FOLDED = ("status", "message_id", "accepted_at", "delivered_at")  # what events change of a send
+_SOURCE = "delivery_event"
 
 
 class SqlDelivery:
@@ -45,19 +50,27 @@ class SqlDelivery:
 
     def store(self, body: bytes, *, now: datetime) -> int:
         """Store one webhook body as it came; committed when this returns."""
+        return self.store_all([body], now=now)[0]
+
+    def store_all(self, bodies: Sequence[bytes], *, now: datetime) -> list[int]:
+        """Store webhook bodies as they came, all of them or none; committed when this returns."""
+        rows = [{"body": body, "received_at": now} for body in bodies]
         with self._store.write() as connection:
-            query = sa.insert(webhook_batches).values(body=body, received_at=now)
-            batch_id: int = connection.execute(query.returning(webhook_batches.c.batch_id)).scalar_one()
+            query = sa.insert(webhook_batches).returning(webhook_batches.c.batch_id)
+            batch_ids = list(connection.scalars(query, rows))
             failpoints.at("webhook: uncommitted")
         failpoints.at("webhook: committed")
-        return batch_id
+        return batch_ids
 
-    def unfolded(self, limit: int) -> list[StoredBatch]:
-        """Return the oldest batches that were not folded yet."""
+    def unfolded(self, limit: int, *, after: int = 0) -> list[StoredBatch]:
+        """Return the oldest batches beyond that id which were not folded yet, at most as many as memory should hold."""
         row = webhook_batches.c
-        query = sa.select(row.batch_id, row.body, row.received_at).where(row.folded_at.is_(None))
+        waiting = row.folded_at.is_(None) & (row.batch_id > after)
+        sizes = sa.select(row.batch_id, sa.func.length(row.body)).where(waiting).order_by(row.batch_id).limit(limit)
+        query = sa.select(row.batch_id, row.body, row.received_at).where(waiting).order_by(row.batch_id)
         with self._store.read() as connection:
-            found = connection.execute(query.order_by(row.batch_id).limit(limit))
+            last = _last_that_fits(connection.execute(sizes).all())
+            found = connection.execute(query.where(row.batch_id <= last))
             return [StoredBatch(batch_id=b, body=body, received_at=at) for b, body, at in found]
 
     def drop_bodies(self, *, before: datetime) -> int:
@@ -73,74 +86,32 @@ class SqlDelivery:
             return mail_counts(connection, since)
 
     def fold(self, batch: StoredBatch, events: Sequence[DeliveryEvent], *, unreadable: int, now: datetime) -> int:
-        """Insert new events, fold their sends, derive suppressions, mark the batch; return new events.
+        """Fold one batch; return its new events."""
+        return self.fold_all([ReadBatch(batch=batch, events=events, unreadable=unreadable)], now=now)[0]
+
+    def fold_all(self, read: Sequence[ReadBatch], *, now: datetime) -> list[int]:
+        """Insert new events, fold their sends, derive suppressions, mark the batches; return each one's new events.
 
         An event for a send that no worker ever claimed, and of which nothing was heard before, means that this ledger
         has forgotten something (a restored backup): sending is locked until `reconcile` has asked the mail service.
         """
+        hashes = _Hashes(self._keys.pseudonym)
         with self._store.write() as connection:
             self._store.stop(connection)
-            heard_of = _heard_of(connection, {event.send_id for event in events if event.send_id is not None})
-            new = self._insert_new(connection, batch, events)
+            told_of = {event.send_id for one in read for event in one.events if event.send_id is not None}
+            heard_of = _heard_of(connection, told_of)
+            new = _new_of_each(connection, read)
+            events = [event for fresh in new for event in fresh]
+            _insert(connection, read, new, hashes)
             failpoints.at("fold: events inserted")
-            self._fold_sends(connection, new, heard_of, now)
+            self._fold_sends(connection, events, heard_of, now)
             failpoints.at("fold: sends folded")
-            self._suppress(connection, new, now)
-            connection.execute(
-                sa.update(webhook_batches)
-                .where(webhook_batches.c.batch_id == batch.batch_id)
-                .values(
-                    folded_at=now,
-                    count_events=len(events),
-                    count_new=len(new),
-                    count_unreadable=unreadable,
-                    body=self._without_the_erased(connection, batch, events),
-                )
-            )
+            self._suppress(connection, events, hashes, now)
+            _mark(connection, read, new, now)
+            _redact(connection, read, hashes)
             failpoints.at("fold: uncommitted")
         failpoints.at("fold: committed")
-        return len(new)
-
-    def _without_the_erased(
-        self, connection: sa.Connection, batch: StoredBatch, events: Sequence[DeliveryEvent]
-    ) -> bytes:
-        """Return the body as it is kept: the mail service goes on to tell of people who were forgotten meanwhile."""
-        addresses = {self._hash(event.address): event.address for event in events if event.address}
-        known = sa.select(erasures.c.address_hash).where(erasures.c.address_hash.in_(sorted(addresses)))
-        text = None
-        for found in connection.scalars(known):
-            subject = Subject(address=addresses[found].strip(), names=(), token=erased_token(found))
-            text = redacted(text or batch.body.decode("utf-8", "surrogateescape"), subject)
-        return batch.body if text is None else text.encode("utf-8", "surrogateescape")
-
-    def _hash(self, address: str) -> str:
-        return address_hash(self._keys.pseudonym, address)
-
-    def _insert_new(
-        self, connection: sa.Connection, batch: StoredBatch, events: Sequence[DeliveryEvent]
-    ) -> list[DeliveryEvent]:
-        unique = {event.event_key: event for event in events}
-        known = sa.select(delivery_events.c.event_key).where(delivery_events.c.event_key.in_(list(unique)))
-        for event_key in connection.scalars(known):
-            del unique[event_key]
-        rows = [
-            {
-                "event_key": event.event_key,
-                "batch_id": batch.batch_id,
-                "send_id": event.send_id,
-                "sg_message_id": event.sg_message_id,
-                "address_hash": self._hash(event.address),
-                "event": event.event.value,
-                "kind": event.kind,
-                "reason": _without_address(event)[:_REASON_LENGTH],
-                "topic_group": event.topic_group,
-                "occurred_at": event.occurred_at,
-            }
-            for event in unique.values()
-        ]
-        if rows:
-            connection.execute(insert_new(connection, delivery_events), rows)
-        return list(unique.values())
+        return [len(fresh) for fresh in new]
 
     def _fold_sends(
         self, connection: sa.Connection, events: Sequence[DeliveryEvent], heard_of: set[str], now: datetime
@@ -160,38 +131,14 @@ class SqlDelivery:
                 reason = f"events came for {len(never_claimed)} sends this ledger never made: was a backup restored?"
                 lock_forgotten(connection, since=first - _BEFORE, reason=reason, now=now)
 
-    def _suppress(self, connection: sa.Connection, events: Sequence[DeliveryEvent], now: datetime) -> None:
-        topics: Mapping[int, str] | None = None
-        for event in sorted(events, key=lambda event: (event.occurred_at, event.event_key)):
-            if event.event in _TOPIC_EVENTS:
-                topics = self._topics(connection) if topics is None else topics
-                is_stop = event.event is DeliveryEventType.GROUP_UNSUBSCRIBE
-                group = event.topic_group
-                if group is None and not is_stop:
-                    continue  # it does not say to what: nobody who stopped everything is taken back by it
-                suppress(
-                    connection,
-                    self._hash(event.address),
-                    topic="" if group is None else topics.get(group, f"group:{group}"),
-                    topic_group=group,
-                    reason=SuppressionReason.UNSUBSCRIBED,
-                    source="delivery_event",
-                    suppressed_at=event.occurred_at if is_stop else None,
-                    lifted_at=None if is_stop else event.occurred_at,
-                    now=now,
-                )
-                continue
-            reason = suppression_from(event.event, event.kind, event.reason)
-            if reason is not None:
-                suppress(
-                    connection,
-                    self._hash(event.address),
-                    topic="",
-                    reason=reason,
-                    source="delivery_event",
-                    suppressed_at=event.occurred_at,
-                    now=now,
-                )
+    def _suppress(
+        self, connection: sa.Connection, events: Sequence[DeliveryEvent], hashes: _Hashes, now: datetime
+    ) -> None:
+        in_order = sorted(events, key=lambda event: (event.occurred_at, event.event_key))
+        has_topics = any(event.event in TOPIC_EVENTS for event in in_order)
+        topics = self._topics(connection) if has_topics else {}
+        stops = [_stop(event, hashes[event.address], topics) for event in in_order]
+        suppress(connection, [stop for stop in stops if stop is not None], now=now)
 
     def _topics(self, connection: sa.Connection) -> dict[int, str]:
         """Return the topic of each group of the mail service, by the newest release that names the group."""
@@ -200,6 +147,127 @@ class SqlDelivery:
         )
         releases = [self._releases.version_in(connection, version_id) for version_id in versions.all()]
         return {group: topic for release in releases for topic, group in release.workspace.topics.items()}
+
+
+class _Hashes(dict[str, str]):
+    """Address hashes, each worked out once."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__()
+        self._key = key
+
+    def __missing__(self, address: str) -> str:
+        self[address] = found = address_hash(self._key, address)
+        return found
+
+
+def _last_that_fits(sizes: Sequence[Any]) -> int:
+    """Return the id up to which bodies are read at once; the first one is, however long it is."""
+    last, total = 0, 0
+    for batch_id, size in sizes:
+        total += size
+        if last and total > _BYTES_AT_ONCE:
+            break
+        last = batch_id
+    return last
+
+
+def _new_of_each(connection: sa.Connection, read: Sequence[ReadBatch]) -> list[list[DeliveryEvent]]:
+    """Return what each batch is the first to tell."""
+    known = set(
+        _rows_of(connection, delivery_events.c.event_key, {event.event_key for one in read for event in one.events})
+    )
+    found: list[list[DeliveryEvent]] = []
+    for one in read:
+        fresh = {event.event_key: event for event in one.events if event.event_key not in known}
+        known.update(fresh)
+        found.append(list(fresh.values()))
+    return found
+
+
+def _insert(
+    connection: sa.Connection, read: Sequence[ReadBatch], new: Sequence[Sequence[DeliveryEvent]], hashes: _Hashes
+) -> None:
+    rows = [
+        {
+            "event_key": event.event_key,
+            "batch_id": one.batch.batch_id,
+            "send_id": event.send_id,
+            "sg_message_id": event.sg_message_id,
+            "address_hash": hashes[event.address],
+            "event": event.event.value,
+            "kind": event.kind,
+            "reason": _without_address(event)[:_REASON_LENGTH],
+            "topic_group": event.topic_group,
+            "occurred_at": event.occurred_at,
+        }
+        for one, fresh in zip(read, new, strict=True)
+        for event in fresh
+    ]
+    if rows:
+        connection.execute(insert_new(connection, delivery_events), rows)
+
+
+def _mark(
+    connection: sa.Connection, read: Sequence[ReadBatch], new: Sequence[Sequence[DeliveryEvent]], now: datetime
+) -> None:
+    """Say of each batch that it is folded."""
+    mark = sa.update(webhook_batches).where(webhook_batches.c.batch_id == sa.bindparam("key"))
+    names = ("folded_at", "count_events", "count_new", "count_unreadable")
+    rows = [
+        {
+            "key": one.batch.batch_id,
+            "folded_at": now,
+            "count_events": len(one.events),
+            "count_new": len(fresh),
+            "count_unreadable": one.unreadable,
+        }
+        for one, fresh in zip(read, new, strict=True)
+    ]
+    connection.execute(mark.values({name: sa.bindparam(name) for name in names}), rows)
+
+
+def _redact(connection: sa.Connection, read: Sequence[ReadBatch], hashes: _Hashes) -> None:
+    """Take the erased out of the bodies: the mail service goes on to tell of people who were forgotten meanwhile."""
+    addresses = {hashes[event.address]: event.address for one in read for event in one.events if event.address}
+    erased = set(_rows_of(connection, erasures.c.address_hash, addresses))
+    for one in read if erased else ():
+        text = None
+        for found in sorted(erased & {hashes[event.address] for event in one.events if event.address}):
+            subject = Subject(address=addresses[found].strip(), names=(), token=erased_token(found))
+            text = redacted(text or one.batch.body.decode("utf-8", "surrogateescape"), subject)
+        if text is not None:
+            change = sa.update(webhook_batches).where(webhook_batches.c.batch_id == one.batch.batch_id)
+            connection.execute(change.values(body=text.encode("utf-8", "surrogateescape")))
+
+
+def _stop(event: DeliveryEvent, hashed: str, topics: Mapping[int, str]) -> Stop | None:
+    """Return what an event stops or takes back; None for most."""
+    if event.event in TOPIC_EVENTS:
+        group = event.topic_group
+        is_stop = event.event is DeliveryEventType.GROUP_UNSUBSCRIBE
+        if group is None and not is_stop:
+            return None  # it does not say to what: nobody who stopped everything is taken back by it
+        return Stop(
+            address_hash=hashed,
+            topic="" if group is None else topics.get(group, f"group:{group}"),
+            topic_group=group,
+            reason=SuppressionReason.UNSUBSCRIBED,
+            source=_SOURCE,
+            suppressed_at=event.occurred_at if is_stop else None,
+            lifted_at=None if is_stop else event.occurred_at,
+        )
+    reason = suppression_from(event.event, event.kind, event.reason)
+    if reason is None:
+        return None
+    return Stop(address_hash=hashed, topic="", reason=reason, source=_SOURCE, suppressed_at=event.occurred_at)
+
+
+def _rows_of(connection: sa.Connection, column: sa.Column[str], values: Iterable[str]) -> Iterator[str]:
+    """Return the values of a column that are among these, each once; databases limit how many one query may name."""
+    left = iter(sorted(values))
+    while part := list(islice(left, _AT_ONCE)):
+        yield from connection.scalars(sa.select(column).where(column.in_(part)).distinct())
 
 
 def settle_proven(connection: sa.Connection, send_ids: Sequence[str], now: datetime) -> set[str]:
@@ -233,8 +301,7 @@ def settle_proven(connection: sa.Connection, send_ids: Sequence[str], now: datet
 
 def _heard_of(connection: sa.Connection, send_ids: set[str]) -> set[str]:
     """Return which of these sends an event was folded for before."""
-    row = delivery_events.c
-    return set(connection.scalars(sa.select(row.send_id).where(row.send_id.in_(sorted(send_ids))).distinct()))
+    return set(_rows_of(connection, delivery_events.c.send_id, send_ids))
 
 
 def _fold_rows(
@@ -243,13 +310,21 @@ def _fold_rows(
     """Fold events into the rows of their sends; return the rows as they were."""
     if not by_send:
         return []
-    names = ("send_key", "send_id", "status", "attempt", "sending_at", "message_id", "accepted_at", "delivered_at")
-    query = sa.select(*(sends.c[name] for name in names)).where(sends.c.send_id.in_(list(by_send)))
-    rows = connection.execute(query.order_by(sends.c.send_key).with_for_update()).all()
-    updates = [{**_folded(row, by_send[row.send_id]), "key": row.send_key, "updated_at": now} for row in rows]
+    names = ("send_key", "send_id", "attempt", "sending_at", *_FOLDED)
+    rows: list[sa.Row[Any]] = []
+    left = iter(sorted(by_send))
+    while part := list(islice(left, _AT_ONCE)):
+        query = sa.select(*(sends.c[name] for name in names)).where(sends.c.send_id.in_(part))
+        rows += connection.execute(query.order_by(sends.c.send_key).with_for_update())
+    changes = [(row, _folded(row, by_send[row.send_id])) for row in rows]
+    updates = [
+        {**change, "key": row.send_key, "updated_at": now}
+        for row, change in changes
+        if any(change[name] != getattr(row, name) for name in _FOLDED)
+    ]
     if updates:
         change = sa.update(sends).where(sends.c.send_key == sa.bindparam("key"))
-        changed = ("status", "message_id", "accepted_at", "delivered_at", "updated_at")
+        changed = (*_FOLDED, "updated_at")
         connection.execute(change.values({name: sa.bindparam(name) for name in changed}), updates)
     return rows
 

@@ -24,7 +24,7 @@ from uptake.adapters.ledger.schema import (
     webhook_batches,
 )
 from uptake.adapters.ledger.store import Store, values
-from uptake.adapters.ledger.suppression import suppress
+from uptake.adapters.ledger.suppression import Stop, suppress
 from uptake.adapters.ledger.upsert import insert_new
 from uptake.domain.erasure import Subject, mentions, redacted
 from uptake.domain.sends import SuppressionReason
@@ -51,15 +51,10 @@ class SqlErasures:
             self._store.stop(connection)
             row = {"address_hash": address_hash, "requested_by": by, "requested_at": now}
             connection.execute(insert_new(connection, erasures).values(**row))
-            suppress(
-                connection,
-                address_hash,
-                topic="",
-                reason=SuppressionReason.ERASED,
-                source="forget",
-                suppressed_at=now,
-                now=now,
+            stop = Stop(
+                address_hash=address_hash, topic="", reason=SuppressionReason.ERASED, source="forget", suppressed_at=now
             )
+            suppress(connection, [stop], now=now)
             blanked = connection.execute(
                 sa.update(people)
                 .where(people.c.address_hash == address_hash, people.c.erased_at.is_(None))

@@ -15,7 +15,7 @@ from uptake import failpoints
 from uptake.adapters.ledger.arrow import stage, unstage
 from uptake.adapters.ledger.schema import consents, erasures, people, preferences, sends, suppressions
 from uptake.adapters.ledger.store import Store
-from uptake.adapters.ledger.suppression import in_force, suppress
+from uptake.adapters.ledger.suppression import Stop, in_force, suppress
 from uptake.adapters.ledger.upsert import insert
 from uptake.domain.ids import address_hash
 from uptake.domain.sends import SuppressionReason
@@ -67,9 +67,20 @@ class SqlPeople:
         """Stop all mail (topic None) or one topic to an address, from the commit of this call on."""
         with self._store.write() as connection:
             self._store.stop(connection)
-            suppress(
-                connection, address_hash, topic=topic or "", reason=reason, source=source, suppressed_at=now, now=now
-            )
+            suppress(connection, [_stop(address_hash, topic, reason, source, now)], now=now)
+            failpoints.at("stop: uncommitted")
+        failpoints.at("stop: committed")
+
+    def unsubscribe(self, contact_id: str, *, topic: str | None, source: str, now: datetime) -> None:
+        """Stop all mail (topic None) or one topic to every address this contact has or was mailed at.
+
+        It counts from the commit of this call on, for all of these addresses or for none.
+        """
+        with self._store.write() as connection:
+            self._store.stop(connection)
+            known = _address_hashes(connection, contact_id)
+            reason = SuppressionReason.UNSUBSCRIBED
+            suppress(connection, [_stop(one, topic, reason, source, now) for one in known], now=now)
             failpoints.at("stop: uncommitted")
         failpoints.at("stop: committed")
 
@@ -85,8 +96,7 @@ class SqlPeople:
         """Stop all mail or one topic to many addresses, all of them or none, from the commit of this call on."""
         with self._store.write() as connection:
             self._store.stop(connection)
-            for one in address_hashes:
-                suppress(connection, one, topic=topic or "", reason=reason, source=source, suppressed_at=now, now=now)
+            suppress(connection, [_stop(one, topic, reason, source, now) for one in address_hashes], now=now)
 
     def suppressed(self, *, reason: SuppressionReason, topic: str | None) -> set[str]:
         """Return the hashes of the addresses suppressed for this reason."""
@@ -116,12 +126,8 @@ class SqlPeople:
 
     def address_hashes_of(self, contact_id: str) -> list[str]:
         """Return the hashes of every address this contact has or was mailed at, sorted."""
-        known = sa.union(
-            sa.select(people.c.address_hash).where(people.c.contact_id == contact_id),
-            sa.select(sends.c.address_hash).where(sends.c.contact_id == contact_id),
-        )
         with self._store.read() as connection:
-            return sorted(found for found in connection.scalars(known) if found is not None)
+            return _address_hashes(connection, contact_id)
 
     def prefer(self, contact_id: str, *, kind: str, value: str, now: datetime) -> None:
         """Record an answer of the preference page."""
@@ -135,6 +141,18 @@ class SqlPeople:
         with self._store.read() as connection:
             row = connection.execute(sa.select(*columns).where(people.c.contact_id == contact_id)).one_or_none()
         return None if row is None else dict(row._mapping)
+
+
+def _address_hashes(connection: sa.Connection, contact_id: str) -> list[str]:
+    known = sa.union(
+        sa.select(people.c.address_hash).where(people.c.contact_id == contact_id),
+        sa.select(sends.c.address_hash).where(sends.c.contact_id == contact_id),
+    )
+    return sorted(found for found in connection.scalars(known) if found is not None)
+
+
+def _stop(address_hash: str, topic: str | None, reason: SuppressionReason, source: str, now: datetime) -> Stop:
+    return Stop(address_hash=address_hash, topic=topic or "", reason=reason, source=source, suppressed_at=now)
 
 
 def _first_of_each(loaded: pa.Table) -> pa.Table:

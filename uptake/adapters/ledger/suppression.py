@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -17,33 +19,26 @@ def in_force() -> sa.ColumnElement[bool]:
     return row.suppressed_at.is_not(None) & sa.or_(row.lifted_at.is_(None), row.suppressed_at >= row.lifted_at)
 
 
-def suppress(
-    connection: sa.Connection,
-    address_hash: str,
-    *,
-    topic: str,
-    reason: SuppressionReason,
-    source: str,
-    now: datetime,
-    suppressed_at: datetime | None = None,
-    lifted_at: datetime | None = None,
-    topic_group: int | None = None,
-) -> None:
-    """Suppress or lift, inside a transaction that holds the stop lock. Both times only ever grow.
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """An address that stops mail of a topic ('' means every topic), or takes that back."""
 
-    `topic` '' means every topic.
-    """
+    address_hash: str
+    topic: str
+    reason: SuppressionReason
+    source: str
+    topic_group: int | None = None
+    suppressed_at: datetime | None = None
+    lifted_at: datetime | None = None
+
+
+def suppress(connection: sa.Connection, stops: Iterable[Stop], *, now: datetime) -> None:
+    """Suppress or lift, inside a transaction that holds the stop lock. Both times only ever grow."""
+    rows = [{**_columns(stop), "recorded_at": now} for stop in _newest(stops)]
+    if not rows:
+        return
     table = suppressions
-    query = insert(connection, table).values(
-        address_hash=address_hash,
-        topic=topic,
-        reason=reason.value,
-        source=source,
-        topic_group=topic_group,
-        suppressed_at=suppressed_at,
-        lifted_at=lifted_at,
-        recorded_at=now,
-    )
+    query = insert(connection, table)
     given = query.excluded
     connection.execute(
         query.on_conflict_do_update(
@@ -53,8 +48,35 @@ def suppress(
                 "lifted_at": _later(table.c.lifted_at, given.lifted_at),
                 "topic_group": sa.func.coalesce(given.topic_group, table.c.topic_group),
             },
-        )
+        ),
+        rows,
     )
+
+
+def _newest(stops: Iterable[Stop]) -> list[Stop]:
+    """Return one stop for each row that is to be, in an order that all writers share."""
+    found: dict[tuple[str, str, SuppressionReason], Stop] = {}
+    for stop in stops:
+        key = (stop.address_hash, stop.topic, stop.reason)
+        known = found.get(key)
+        if known is None:
+            found[key] = stop
+            continue
+        found[key] = replace(
+            known,
+            suppressed_at=_latest(known.suppressed_at, stop.suppressed_at),
+            lifted_at=_latest(known.lifted_at, stop.lifted_at),
+            topic_group=known.topic_group if stop.topic_group is None else stop.topic_group,
+        )
+    return [found[key] for key in sorted(found)]
+
+
+def _columns(stop: Stop) -> dict[str, object]:
+    return {**vars(stop), "reason": stop.reason.value}
+
+
+def _latest(*moments: datetime | None) -> datetime | None:
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def _later(
