@@ -152,14 +152,13 @@ def _work(order: Mapping[str, Any], start: Barrier) -> None:
     home, clock = Path(order["home"]), FixedClock(NOW)
     outbox = Outbox(order["url"], home, order["base_url"], clock)
     owner, journeys = f"machine-{order['number']}:1", DuckJourneys()
+    snapshots: Any = Current(home)
     told: dict[str, Any] = {"accepted": 0, "error": None, "tick": None}
     with timed(outbox.ledger) as waits:
         try:
             start.wait(_START_SECONDS)
             while order["number"] < TICKING and told["tick"] != "done":  # as the next run of a schedule would
-                decided = tick(
-                    journeys, Current(home), outbox.ledger, now=NOW, git_sha="abc", owner=owner  # type: ignore[arg-type]
-                )  # fmt: skip
+                decided = tick(journeys, snapshots, outbox.ledger, now=NOW, git_sha="abc", owner=owner)
                 told["tick"] = decided.status
                 time.sleep(0.05)
                 if decided.reasons:

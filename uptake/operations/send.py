@@ -229,7 +229,8 @@ class _Run:
             if not self._is_witnessed(rendered.send_ids, intended_at):
                 break
             if self._clock.now() >= deadline:
-                # This worker stood still; others may have settled these already. The ledger lets them expire.
+                # This worker stood still. What others have settled since is theirs; of the rest it knows: nothing left.
+                self._put_back(rendered.send_ids)
                 self.result.stopped = "this worker was halted before it could send"
                 break
             if not self._post(release, rendered, in_request):

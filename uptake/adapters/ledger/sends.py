@@ -59,7 +59,7 @@ class SqlSends:
 
     def _claim(self, owner: str, limit: int, now: datetime, lease: timedelta) -> list[Claimed]:
         with self._store.write() as connection:
-            expired = sa.update(sends).where(_IS_CLAIMED, sends.c.lease_until_at <= now)
+            expired = _unlocked(_IS_CLAIMED, sends.c.lease_until_at <= now)
             connection.execute(expired.values(**_FREE, status=SendStatus.PLANNED.value, updated_at=now))
             state = control_state(connection)
             if _is_paused(state, now):
@@ -169,14 +169,14 @@ class SqlSends:
     def expire(self, *, now: datetime) -> int:
         """Turn `sending` rows past their deadline into `unknown`; return how many."""
         with self._store.write() as connection:
-            query = sa.update(sends).where(_IS_SENDING, sends.c.deadline_at < now)
+            query = _unlocked(_IS_SENDING, sends.c.deadline_at < now)
             detail = "no answer was recorded before the deadline"
             unknown = query.values(**_FREE, status=SendStatus.UNKNOWN.value, detail=detail, updated_at=now)
             count = connection.execute(unknown).rowcount
             # What was decided for an hour ago may lie outside its window, or over a cap, by now: decide it again.
             decided = sa.func.coalesce(sends.c.released_at, sends.c.planned_at)
             old = sa.select(sends.c.send_id).where(_IS_PLANNED, decided <= now - DECIDED_FOR).limit(_AT_ONCE)
-            while late := connection.scalars(old).all():
+            while late := connection.scalars(old.with_for_update(skip_locked=True)).all():
                 again = dict.fromkeys(late, Reason.OUTSIDE_WINDOW)
                 withhold(connection, again, detail="planned over an hour ago: decided again", now=now)
             return count
@@ -224,6 +224,12 @@ class SqlSends:
             connection.execute(query.values(**_FREE, status=to.value, detail=detail, updated_at=now))
             failpoints.at("moved: uncommitted")
         failpoints.at("moved: committed")
+
+
+def _unlocked(*conditions: sa.ColumnElement[bool]) -> sa.Update:
+    """Return an update of those rows that no other transaction holds: one that hangs holds up nobody else."""
+    free = sa.select(sends.c.send_key).where(*conditions).with_for_update(skip_locked=True)
+    return sa.update(sends).where(sends.c.send_key.in_(free))
 
 
 def _is_paused(state: ControlState, now: datetime) -> bool:

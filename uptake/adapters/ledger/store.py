@@ -22,6 +22,8 @@ from uptake.errors import LedgerError, SettingsError
 _WAL_SAFE = (3, 51, 3)  # older ones can corrupt a WAL when two connections checkpoint at once
 _PRODUCT = "uptake"
 _COUNT_INSERTS = {"preserve_rowcount": True}  # SQLAlchemy keeps the count of updates only
+#: Milliseconds between two statements of one transaction. A process that hangs in there keeps its locks that long.
+_HANGING = 60_000
 _STOP_LOCK = 0x75707401  # PostgreSQL advisory locks
 _MIGRATION_LOCK = 0x75707402
 
@@ -85,7 +87,9 @@ class Store:
     def _create_engine(self) -> sa.Engine:
         if not self.is_sqlite:
             milliseconds = int(self._busy_timeout * 1000)
-            options = f"-c lock_timeout={milliseconds} -c TimeZone=UTC"
+            options = (
+                f"-c lock_timeout={milliseconds} -c TimeZone=UTC -c idle_in_transaction_session_timeout={_HANGING}"
+            )
             return sa.create_engine(
                 self._url,
                 hide_parameters=True,  # they hold addresses
