@@ -561,9 +561,9 @@ class Model:
                 members = [m["contact_id"] for m in ledger["enrollment_contacts"] if m["enrollment_id"] == number]
                 pairs = zip(members, reasons, strict=True)
                 endings |= {(number, contact_id, reason.value) for contact_id, reason in pairs if reason is not None}
-        return endings, account_endings, self.verdicts(due, gate_held)
+        return endings, account_endings, self.verdicts(due, gate_held, {number for number, _ in account_endings})
 
-    def verdicts(self, due, gate_held):
+    def verdicts(self, due, gate_held, ending):
         controls, found, mails, tasks = self.world.controls, {}, [], []
         for enrollment, version_id, rules, contact_id, feature, key, due_moment, row in due:
             stage, account_id = rules.playbook.stages[key], enrollment["account_id"]
@@ -606,6 +606,7 @@ class Model:
         held = {
             (task["account_id"], task["dedupe_key"]): (task["enrollment_id"], task["stage_key"])
             for task in self.world.ledger["open_tasks"]
+            if task["enrollment_id"] not in ending
         }
         for (mine, _), reason in zip(tasks, settle_tasks([task for _, task in tasks], held), strict=True):
             if reason is not None:

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from uptake.domain.eligibility import Reason
+from uptake.operations.explain import explain
 from uptake.operations.tasks import close_task
 from uptake.operations.tick import KIND
 
@@ -380,3 +381,53 @@ def test_a_changed_definition_of_one_feature_holds_only_who_teaches_it(town, now
     own = hashes | {"goal_hash": "all3", "goal_hashes": {"dashboards": "d2", "reports": "r"}}
     town.publish(now + 2 * HOUR, snapshot_id="own", manifest=own)
     assert "what its goal means has changed" in town.tick(now + 2 * HOUR).held["alpha"]
+
+
+@pytest.mark.parametrize("edits", ["follow", "pin"])
+def test_a_stage_that_only_a_version_in_between_knows_is_remembered(town, now, edits):
+    """Entered with the first, sent x by the second; when a third is approved, the cursor keeps its place."""
+
+    def approve(day, *keys, edits="follow"):
+        stages = {key: {"email": f"{key}.md", "after": "1d" if place else "0d"} for place, key in enumerate(keys)}
+        town.releases["alpha"] = town.release(stages=stages, edits=edits)
+        town.approve(now=now + day * DAY)
+
+    def live(day):
+        town.publish(now + day * DAY, snapshot_id=f"s{day}")
+        town.tick(now + day * DAY)
+        town.send(now + day * DAY)
+
+    for contact in town.contacts.values():
+        contact["time_zone"] = "UTC"
+    town.publish()
+    approve(0, "a", "b", "d")
+    live(0)
+    approve(0.5, "a", "x", "d")
+    live(1)
+    third = ("a", "n", "d") if edits == "follow" else ("z",)  # whoever is pinned goes by the first again
+    approve(1.5, *third, edits=edits)
+    contact = town.rows("select contact_id from sends where stage_key = 'x'")[0][0]
+    told = explain(town.journeys, town, town.ledger, contact_id=contact, now=now + 1.6 * DAY).playbooks[0]
+    assert told.enrollments[0].next_stage.stage_key == "d"
+    for day in (2, 3):
+        live(day)
+    sent = town.rows("select stage_key, count(*) from sends group by 1 order by min(send_key)")
+    count = sent[0][1]
+    assert count > 5
+    assert sent == [("a", count), ("x", count), ("d", count)]  # neither n nor b, which stand before x's successor
+
+
+def test_a_task_that_this_tick_withdraws_is_in_nobodys_way(town, now):
+    call = {"task": "Call", "dedupe": "help"}
+    town.releases["alpha"] = town.release(holdout="0%", stages={"call": call}, exit_when="account.arr < 0", priority=1)
+    town.releases["beta"] = town.release("beta", holdout="0%", stages={"talk": {**call, "after": "1d"}})
+    for name in ("alpha", "beta"):
+        town.approve(name)
+    town.tick()
+    (leaving, *_) = sorted({account for (account,) in town.rows("select account_id from tasks")})
+    town.accounts[leaving]["arr"] = -1.0
+    town.publish(now + DAY, snapshot_id="s1")
+    counts = town.tick(now + DAY).counts
+    assert counts["pass_over:duplicate_task"] > 0
+    found = town.rows("select playbook, status from tasks where account_id = ? order by 1", leaving)
+    assert found == [("alpha", "withdrawn"), ("beta", "open")]

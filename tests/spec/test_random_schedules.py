@@ -181,7 +181,7 @@ class World:
     def live(self) -> None:
         """Let engine and model live through it."""
         random, now = self.random, START
-        edited = {name: random.randint(2, TICKS - 2) for name in ("p", "q", "r")}
+        edited = {name: random.sample(range(2, TICKS - 1), 2) for name in ("p", "q", "r")}
         enters = {
             (account, name): random.randint(0, TICKS - 5)
             for account in self.accounts
@@ -195,7 +195,7 @@ class World:
                 self._events(now)
             self._publish(now, number, held)
             for name, at in edited.items():
-                if number in (0, at):
+                if number in (0, *at):
                     self._approve(name, now)
             for name in edited:
                 self._enter(name, sorted(one for one, at in enters.items() if at == number and one[1] == name), now)

@@ -341,7 +341,7 @@ def settle_tasks(
 ) -> list[Reason | None]:
     """Return for each contender why its task is not opened, or None: an account has one of each dedupe key.
 
-    `open_tasks`: (account, dedupe key) -> the enrollment and stage whose task is open.
+    `open_tasks`: (account, dedupe key) -> the enrollment and stage whose task is open, unless that enrollment ends now.
     """
     holds = dict(open_tasks)
     for one in sorted(contenders, key=lambda one: one.rank):

@@ -24,8 +24,9 @@ def counting_releases(
 ) -> tuple[dict[int, Release], dict[int, int]]:
     """Return the releases of everybody who is in, by version, and which version counts for each entered one.
 
-    The newest approved release says whether people in its playbook follow it or keep what they entered with; it
-    counts also after its approval expired, and while nobody may enter.
+    Among the releases is every other one that was ever approved of these playbooks: somebody may have passed stages
+    that it alone knows. The newest approved release says whether people in its playbook follow it or keep what they
+    entered with; it counts also after its approval expired, and while nobody may enter.
     """
     is_open = enrollments.filter(pc.is_null(enrollments["ended_at"]))
     releases = {
@@ -40,4 +41,6 @@ def counting_releases(
     for approval in approved:
         if approval.version_id in following.values():
             releases[approval.version_id] = approval.release
+    for version_id in ledger.releases.once_approved({release.name for release in releases.values()}):
+        releases.setdefault(version_id, ledger.releases.version(version_id))
     return releases, following

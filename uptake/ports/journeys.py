@@ -94,7 +94,8 @@ class Journeys(Protocol):
         """Decide for every open enrollment of the versions in `releases`.
 
         Args:
-            releases: By version id: every version somebody is in, and every version that counts for one.
+            releases: By version id: every version somebody is in, every version that counts for one, and those whose
+                stages somebody may have passed in between.
             snapshot: What the world looks like.
             ledger: `Enrollments.tables`.
             now: The moment of deciding.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -90,6 +90,9 @@ class Releases(Protocol):
 
     def approved(self) -> list[Approved]:
         """Return the newest approval of each playbook, also when expired: people already in go on."""
+
+    def once_approved(self, playbooks: Collection[str]) -> list[int]:
+        """Return every version of these playbooks that was ever approved."""
 
     def control(
         self,

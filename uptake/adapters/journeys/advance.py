@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from uptake.adapters.conditions_duckdb import Place
 from uptake.adapters.journeys import clocks, endings, facts, side, verdicts
@@ -87,7 +88,9 @@ def stand(
     gate_held: str | None,
 ) -> dict[int, tuple[int, Release]]:
     """Build `cursors` and `enrollments_ending`; return by entered version the one that counts, and its release."""
-    entered = {version_id: following.get(version_id, version_id) for version_id in releases}
+    entered = {
+        version_id: following.get(version_id, version_id) for version_id in _entered(ledger) if version_id in releases
+    }
     counting = {version_id: (counts_as, releases[counts_as]) for version_id, counts_as in entered.items()}
     side.lay(connection, ledger, counting, controls, now, gate_held=gate_held)
     connection.register("effects", _effects())
@@ -102,6 +105,14 @@ def stand(
     connection.execute(endings.CURSORS)
     connection.execute(endings.ENROLLMENTS)
     return counting
+
+
+def _entered(ledger: Mapping[str, pa.Table]) -> list[int]:
+    """Return the versions that somebody who is in was entered with."""
+    enrollments = ledger["enrollments"]
+    is_open = pc.is_null(enrollments["ended_at"])
+    found: list[int] = pc.unique(pc.filter(enrollments["version_id"], is_open)).to_pylist()
+    return found
 
 
 _WAITS = frozenset({Reason.OUTSIDE_WINDOW, Reason.PAUSED, Reason.WAITING, Reason.GATE_HELD})

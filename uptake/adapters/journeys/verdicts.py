@@ -177,6 +177,7 @@ with
 held as (
     select distinct account_id, dedupe_key, {'enrollment_id': enrollment_id, 'stage_key': stage_key} as task
     from open_tasks
+    anti join enrollments_ending using (enrollment_id)  -- their tasks are withdrawn by this very tick
 ),
 
 contenders as (

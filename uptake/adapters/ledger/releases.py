@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import datetime
 from typing import Literal
 
@@ -140,6 +141,12 @@ class SqlReleases:
                     )
                 )
         return found
+
+    def once_approved(self, playbooks: Collection[str]) -> list[int]:
+        """Return every version of these playbooks that was ever approved."""
+        query = sa.select(approvals.c.version_id).where(approvals.c.playbook.in_(sorted(playbooks))).distinct()
+        with self._store.read() as connection:
+            return list(connection.scalars(query.order_by(approvals.c.version_id)))
 
     def control(
         self,
