@@ -198,6 +198,9 @@ def _explain(error: object) -> str:
     name = getattr(error, "sqlite_errorname", None) or ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or getattr(error, "sqlstate", "") == "55P03":
         return "the ledger is locked by another process; try again, or look for a run that hangs"
+    state = getattr(error, "sqlstate", "")
+    if state is None or state.startswith("57P"):  # the connection failed, or the server ended it
+        return f"the database cannot be reached ({text}); the next run goes on where this one stopped"
     if name == "SQLITE_NOTADB":
         return "this is not a database; expected an Uptake ledger"
     if name.startswith("SQLITE_CORRUPT"):
