@@ -61,13 +61,16 @@ def display_name(value: str | None) -> str | None:
     """Return a name fit to stand before an address, or None when nothing of it is left."""
     if value is None:
         return None
+    if value.isascii() and value.replace(" ", "a").isalpha():
+        return " ".join(value.split())[:200] or None  # letters and spaces need no second look
     text = _NOT_IN_NAMES.sub(" ", unicodedata.normalize("NFC", plain(value)))
     return " ".join(text.split())[:200] or None
 
 
 def header(value: str) -> str:
     """Return a header's value; refuse one that would start another header. Raises ValueMissing."""
-    if _CONTROLS.search(value) or not value.strip():
+    is_plain = value.isascii() and value.isprintable()
+    if (not is_plain and _CONTROLS.search(value)) or not value.strip():
         raise ValueMissing("a header is empty or holds a line break or another control character")
     return " ".join(value.split())
 

@@ -16,10 +16,14 @@ from uptake.ports import Claimed, Snapshot
 
 Row = dict[str, Any]
 
+#: By the first column: a send, or (the same row for very many of these) the feature taught.
 _QUERIES = {
     "account": "select send_id, mart.* from claimed join accounts_current as mart using (account_id)",
     "contact": "select send_id, mart.* from claimed join contacts_current as mart using (contact_id)",
-    "taught": "select send_id, mart.* from claimed join dim_features as mart using (feature_key)",
+    "taught": (
+        "select mart.feature_key, mart.* from dim_features as mart"
+        " where mart.feature_key in (select feature_key from claimed)"
+    ),
     "feature": "select send_id, mart.* from claimed join contact_features as mart using (contact_id, feature_key)",
     "account_feature": (
         "select send_id, mart.* from claimed join account_features as mart using (account_id, feature_key)"
@@ -30,6 +34,8 @@ _NEVER: dict[str, Row] = {
     mart: dict.fromkeys(MARTS[mart].names) | {"adoption_state": "never", "days_used_28": 0}
     for mart in ("contact_features", "account_features")
 }
+#: A feature that the catalogue of the snapshot does not know.
+_UNTAUGHT: Row = dict.fromkeys(MARTS["dim_features"].names)
 
 
 class DuckMergeFields:
@@ -52,24 +58,19 @@ class DuckMergeFields:
             account, contact = rows["account"].get(send.send_id), rows["contact"].get(send.send_id)
             if account is None or contact is None:
                 continue
-            taught = rows["taught"].get(send.send_id, {})
+            taught = rows["taught"].get(send.feature_key, _UNTAUGHT)
             used = rows["feature"].get(send.send_id, _NEVER["contact_features"])
             values[send.send_id] = {
                 "account": account,
                 "contact": {**contact, "given_name": send.given_name, "full_name": send.full_name},
-                "feature": {
-                    **dict.fromkeys(MARTS["dim_features"].names),
-                    **used,
-                    **taught,
-                    "feature_key": send.feature_key,
-                },
+                "feature": {**used, **taught, "feature_key": send.feature_key},
                 "account_feature": rows["account_feature"].get(send.send_id, _NEVER["account_features"]),
                 "sender": sender,
             }
         return values
 
     def _rows(self, snapshot: Snapshot, claimed: Sequence[Claimed]) -> dict[str, dict[str, Row]]:
-        """Return, for each query, send_id -> row."""
+        """Return, for each query, its key -> row."""
         columns = ("send_id", "account_id", "contact_id", "feature_key")
         table = pa.table({name: pa.array([getattr(send, name) for send in claimed], pa.string()) for name in columns})
         found: dict[str, dict[str, Row]] = {}
@@ -77,8 +78,9 @@ class DuckMergeFields:
             with self._marts.open(snapshot) as marts:
                 marts.register("claimed", table)
                 for name, query in _QUERIES.items():
-                    rows = marts.execute(query).to_arrow_table().to_pylist()
-                    found[name] = {row.pop("send_id"): row for row in rows}
+                    answer = marts.execute(query)
+                    names = [column[0] for column in answer.description[1:]]
+                    found[name] = {row[0]: dict(zip(names, row[1:], strict=True)) for row in answer.fetchall()}
         except duckdb.Error as error:
             raise SnapshotError(f"snapshot {snapshot.snapshot_id}: {str(error).splitlines()[0]}") from error
         return found

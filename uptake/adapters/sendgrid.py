@@ -1,6 +1,7 @@
 """Speaks SendGrid's `POST /v3/mail/send`: builds one body for many people, posts it once, says what is certain.
 
-The SDK builds the payload; the HTTP goes through httpx, because only there it can be told whether bytes had left.
+The SDK builds what the recipients of a request share; the HTTP goes through httpx, because only there it can be told
+whether bytes had left.
 It never tries again: what may be repeated is decided by `uptake.operations.send`.
 """
 
@@ -216,17 +217,19 @@ class SendGridMailer:
 
 
 def _personalization(recipient: Recipient, blocks: Blocks, *, inline: bool) -> dict[str, Any]:
-    person = sg.Personalization()
-    to = sg.To()
-    to.email, to.name = recipient.address, display_name(recipient.full_name)
-    person.add_to(to)
-    person.subject = blocks.subject
-    person.add_custom_arg(sg.CustomArg(SEND_ID_ARG, recipient.send_id))
-    person.add_header(sg.Header("List-Unsubscribe", f"<{header(recipient.unsubscribe_url)}>"))
-    person.add_header(sg.Header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+    """Return what is one person's own. Built by hand: the SDK's objects cost six times as much, for every person."""
+    name = display_name(recipient.full_name)
+    personalization: dict[str, Any] = {
+        "to": [{"email": recipient.address} if name is None else {"email": recipient.address, "name": name}],
+        "subject": blocks.subject,
+        "custom_args": {SEND_ID_ARG: recipient.send_id},
+        "headers": {
+            "List-Unsubscribe": f"<{header(recipient.unsubscribe_url)}>",
+            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        },
+    }
     if not inline:
-        person.substitutions = [dict(blocks.substitutions)]
-    personalization: dict[str, Any] = person.get()
+        personalization["substitutions"] = blocks.substitutions
     return personalization
 
 

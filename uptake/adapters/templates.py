@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, meta, nodes
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import escape
 from mjml import mjml2html
@@ -67,7 +68,7 @@ class Blocks:
     @property
     def count_bytes(self) -> int:
         """Size of the substitutions as SendGrid counts them."""
-        return sum(len(tag) + len(value.encode()) for tag, value in self.substitutions.items())
+        return sum(map(len, self.substitutions)) + len("".join(self.substitutions.values()).encode())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +132,13 @@ def _compile(layout: str, text: StageText, hosts: tuple[str, ...], postal_addres
     for_html, for_text = _environment(html=True, hosts=hosts), _environment(html=False, hosts=hosts)
     body = compile_markdown(text.body, environment=for_text, hosts=hosts)
     subject, preheader = _filler(for_text, text.subject), _filler(for_text, text.preheader)
-    why = _filler(for_text, _WHY)
+    why, why_html = _reason(for_text), _reason(for_html)
     html_body, text_body = _filler(for_html, body.html), _filler(for_text, body.text)
     in_html: dict[str, Callable[[Fields, str, str], str]] = {
         "subject": lambda _fields, subject, _url: str(escape(subject)),
         "preheader": lambda fields, _subject, _url: str(escape(preheader(fields))),
         "body": lambda fields, _subject, _url: html_body(fields),
-        "why": lambda fields, _subject, _url: str(escape(why(fields))),
+        "why": lambda fields, _subject, _url: why_html(fields),
         "unsubscribe_url": lambda _fields, _subject, url: str(escape(url)),
     }
     in_text: dict[str, Callable[[Fields, str, str], str]] = {
@@ -185,10 +186,17 @@ def _layout(layout: str, tags: Mapping[str, str], postal_address: str) -> str:
     return _PLACE.sub(lambda match: known[match[1]], html)
 
 
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Reads a row's columns as keys first: attributes of a dict are nothing that a text may speak of."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if type(obj) is dict and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
 def _environment(*, html: bool, hosts: Iterable[str]) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, autoescape=html, finalize=_final, keep_trailing_newline=True
-    )
+    environment = _Sandbox(undefined=StrictUndefined, autoescape=html, finalize=_final, keep_trailing_newline=True)
     environment.globals.clear()
     allowed = tuple(host.lower() for host in hosts)
     known = {name: environment.filters[name] for name in _FILTERS}
@@ -211,6 +219,8 @@ class _Link(str):
 
 def _final(value: object) -> str:
     """Make whatever an expression gave fit for a mail."""
+    if type(value) is str and value.isascii() and value.isalnum():
+        return value  # what most values are needs no second look
     if isinstance(value, Undefined):
         raise ValueMissing(f"merge field {value._undefined_name} is unknown and has no default")
     return value if isinstance(value, _Link) else harmless(value)
@@ -242,14 +252,30 @@ def _filler(environment: ImmutableSandboxedEnvironment, source: str) -> Callable
     """Return what fills one source with a person's fields."""
     _parse(environment, source)
     template: Template = environment.from_string(source)
+    root = template.root_render_func  # what `render` calls, too, once it has copied all that a template may import
 
     def fill(fields: Fields) -> str:
         try:
-            return template.render(fields)
+            return "".join(root(Context(environment, dict(fields), None, {})))
         except _UNFILLABLE as error:  # one person's odd value must not stop the others
             raise ValueMissing(f"a merge field cannot be filled ({type(error).__name__})") from error
 
     return fill
+
+
+def _reason(environment: ImmutableSandboxedEnvironment) -> Callable[[Fields], str]:
+    """Return what says why somebody gets this; it is the same for very many, and filled in once for all of these."""
+    fill = _filler(environment, _WHY)
+
+    @lru_cache(maxsize=256)
+    def of(name: object, state: object) -> str:
+        return fill({"feature": {"name": name, "adoption_state": state}})
+
+    def reason(fields: Fields) -> str:
+        feature = fields.get("feature", {})
+        return of(feature.get("name"), feature.get("adoption_state"))
+
+    return reason
 
 
 def _replace(shared: str, substitutions: Mapping[str, str]) -> str:

@@ -6,10 +6,13 @@ They say which contact, topic and feature, never an address, and never expire: t
 from __future__ import annotations
 
 import hashlib
+import hmac
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous.encoding import base64_encode
 
 _SALT = "uptake-recipient"
 
@@ -33,11 +36,15 @@ class Tokens:
             salt=_SALT,
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
+        self._newest = self._serializer.make_signer().derive_key()
 
     def sign(self, claim: Claim) -> str:
         """Return the token of a claim."""
-        token = self._serializer.dumps([claim.contact_id, claim.topic, claim.feature_key])
-        return token.decode() if isinstance(token, bytes) else token
+        # The bytes that the serializer's own `dumps` makes (tested), but for its try at compressing: an id of random
+        # digits hardly shrinks. It would derive the key again for each mail, and all that takes five times as long.
+        said = json.dumps([claim.contact_id, claim.topic, claim.feature_key], separators=(",", ":"), ensure_ascii=False)
+        payload = base64_encode(said)
+        return (payload + b"." + base64_encode(hmac.digest(self._newest, payload, "sha256"))).decode()
 
     def read(self, token: str) -> Claim | None:
         """Return what a token says; None when we did not sign it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -33,12 +34,8 @@ def check_intents(
     connection: sa.Connection, releases: SqlReleases, send_ids: Sequence[str], *, owner: str, now: datetime
 ) -> tuple[set[str], set[str], dict[str, Reason]]:
     """Return send ids that are not this owner's any more, that are paused, and that must end, with the reason."""
-    rows = connection.execute(_claims(send_ids)).all()
-    held = {
-        row.send_id
-        for row in rows
-        if row.status == SendStatus.CLAIMED and row.owner == owner and row.lease_until_at > now
-    }
+    rows = [_Claim._make(row) for row in connection.execute(_claims(send_ids, owner, now))]
+    held = {row.send_id for row in rows if row.is_held}
     state = control_state(connection)
     addresses = {row.address_hash for row in rows if row.address_hash is not None}
     stops, bases = _stops(connection, addresses), _bases(connection, addresses, now)
@@ -56,14 +53,31 @@ def check_intents(
     return set(send_ids) - held, paused, ended
 
 
-def _claims(send_ids: Sequence[str]) -> sa.Select[tuple[object, ...]]:
+class _Claim(NamedTuple):
+    """One send, and what is known now of whom it is for. In the order of `_claims`."""
+
+    send_id: str
+    is_held: bool
+    version_id: int
+    playbook: str
+    account_id: str
+    arm: str
+    assigned_arm: str
+    contact_status: str
+    end_reason: str | None
+    claimed_hash: str | None
+    address_hash: str | None
+    has_address: bool
+    is_erased: bool
+
+
+def _claims(send_ids: Sequence[str], owner: str, now: datetime) -> sa.Select[tuple[object, ...]]:
     contact, assignment = enrollment_contacts.c, assignments.c
+    is_held = sa.and_(sends.c.status == SendStatus.CLAIMED.value, sends.c.owner == owner, sends.c.lease_until_at > now)
     return (
         sa.select(
             sends.c.send_id,
-            sends.c.status,
-            sends.c.owner,
-            sends.c.lease_until_at,
+            is_held.label("is_held"),
             sends.c.version_id,
             sends.c.playbook,
             sends.c.account_id,
@@ -74,7 +88,7 @@ def _claims(send_ids: Sequence[str]) -> sa.Select[tuple[object, ...]]:
             sends.c.address_hash.label("claimed_hash"),
             people.c.address_hash,
             people.c.address.is_not(None).label("has_address"),
-            people.c.erased_at,
+            people.c.erased_at.is_not(None).label("is_erased"),
         )
         .join(enrollments, enrollments.c.enrollment_id == sends.c.enrollment_id)
         .join(
@@ -113,18 +127,18 @@ def _bases(connection: sa.Connection, addresses: Iterable[str], now: datetime) -
 
 
 def _ending(
-    row: sa.Row[tuple[object, ...]],
+    row: _Claim,
     release: Release,
     stops: Mapping[str, list[tuple[str, int | None]]],
     bases: Mapping[str, set[str]],
     state: ControlState,
 ) -> Reason | None:
     """Return why this contact gets nothing, now or later."""
-    if row.erased_at is not None:
+    if row.is_erased:
         return Reason.ERASED
     if row.contact_status != OPEN:
         return Reason(row.end_reason) if row.end_reason in set(Reason) else Reason.STOPPED
-    if not row.has_address:
+    if row.address_hash is None or not row.has_address:
         return Reason.LEFT
     topic, topics = release.playbook.topic, release.workspace.topics
     for stopped, group in stops.get(row.address_hash, ()):
@@ -139,7 +153,7 @@ def _ending(
     return None
 
 
-def _is_paused(row: sa.Row[tuple[object, ...]], state: ControlState, now: datetime) -> bool:
+def _is_paused(row: _Claim, state: ControlState, now: datetime) -> bool:
     limited = state.sending_paused_until is not None and state.sending_paused_until > now
     everything = state.everything is not None or state.sending_locked is not None or limited
     return everything or row.playbook in state.playbooks or row.account_id in state.accounts
