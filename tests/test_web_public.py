@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -13,6 +16,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.testclient import TestClient
 
+from tests.crash.scanners import Visited
+from tests.crash.visitors import call
 from uptake.adapters.ledger import SqlLedger, open_ledger
 from uptake.adapters.sendgrid_events import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from uptake.adapters.tokens import Claim, Tokens
@@ -208,6 +213,80 @@ def test_a_form_that_is_too_long_is_not_read(client, ledger):
     for path in ("/u/", "/p/"):
         assert client.post(path + TOKEN, content=b"x" * 20_000).status_code == 413
     assert suppressed(ledger) == set()
+
+
+def test_no_scanner_and_no_forger_stops_anybody_and_two_clicks_stop_once(tmp_path):
+    """T10; `make soak` runs more."""
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'visited.sqlite3'}", KEYS)
+    visited = Visited(ledger, 100)
+    for found in (asyncio.run(visited.visit(1, opens=1_000, forged=1_000)), asyncio.run(visited.click_twice())):
+        assert found.losses == ()
+    ledger.close()
+
+
+def test_an_unsubscribe_counts_for_every_address_or_for_none(ledger, client, monkeypatch):
+    """Who was mailed at two addresses is not left half subscribed when the ledger fails in between."""
+    moved = pa.table({"contact_id": ["c1"], "account_id": ["a1"], "address": ["eve@new.example"]})
+    hashes = ledger.people.address_hashes_of("c1")
+    ledger.people.load(moved, now=NOW)
+    monkeypatch.setattr("uptake.adapters.ledger.people._address_hashes", lambda *_: [*hashes, None])
+    assert client.post(f"/u/{TOKEN}").status_code == 503
+    assert suppressed(ledger) == set()
+
+
+def test_bodies_that_come_while_others_are_stored_share_one_commit(ledger):
+    """And each is answered after its own."""
+    commits: list[int] = []
+
+    class Slow:
+        def __getattr__(self, name: str) -> object:
+            return getattr(ledger.delivery, name)
+
+        def store_all(self, bodies, *, now):
+            time.sleep(0.05)
+            assert len(ledger.delivery.unfolded(99)) == sum(commits) == answered()
+            commits.append(len(bodies))
+            return ledger.delivery.store_all(bodies, now=now)
+
+    done: list[int] = []
+
+    def answered() -> int:
+        return len(done)
+
+    ledger_that_waits = SimpleNamespace(delivery=Slow(), people=ledger.people)
+    app = create_public_app(
+        ledger_that_waits, tokens=TOKENS, clock=FixedClock(NOW), webhook_keys=(PRIVATE.public_key(),)
+    )
+
+    async def post() -> None:
+        answer = await call(app, "POST", "/webhooks/sendgrid", headers=list(headers().items()), body=BODY)
+        assert answer.status == 204
+        done.append(1)
+
+    async def one_and_then_many() -> None:
+        first = asyncio.create_task(post())
+        await asyncio.sleep(0.01)
+        await asyncio.gather(first, *(post() for _ in range(19)))
+
+    asyncio.run(one_and_then_many())
+    assert commits == [1, 19]
+
+
+def test_when_a_shared_commit_fails_none_of_its_bodies_is_acknowledged(ledger):
+    class Full:
+        def store_all(self, bodies, *, now):
+            time.sleep(0.02)
+            raise LedgerError("the disk is full")
+
+    app = create_public_app(
+        SimpleNamespace(delivery=Full()), tokens=TOKENS, clock=FixedClock(NOW), webhook_keys=(PRIVATE.public_key(),)
+    )
+
+    async def all_at_once() -> list[int]:
+        post = [call(app, "POST", "/webhooks/sendgrid", headers=list(headers().items()), body=BODY) for _ in range(9)]
+        return [answer.status for answer in await asyncio.gather(*post)]
+
+    assert asyncio.run(all_at_once()) == [503] * 9
 
 
 # --- preferences ------------------------------------------------------------------------------------------
