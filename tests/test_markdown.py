@@ -151,7 +151,7 @@ def test_an_empty_refresh_is_shown_and_many_unmapped_events_are_cut_short() -> N
     assert "... and 25 more." in text
 
 
-def planned(**changes: Any) -> Any:
+def planned(*, is_new: bool = False, enter: str = "match", **changes: Any) -> Any:
     summary = {
         "as_of": "2026-03-03T09:00:00+00:00",
         "arms": {"treatment": {"accounts": 2, "contacts": 5}},
@@ -177,7 +177,7 @@ def planned(**changes: Any) -> Any:
     return SimpleNamespace(
         plan=SimpleNamespace(**plan),
         release=SimpleNamespace(
-            playbook=SimpleNamespace(stages=stages, goal=goal, holdout=0.4),
+            playbook=SimpleNamespace(stages=stages, goal=goal, holdout=0.4, only_new=is_new, enter=enter),
             workspace=SimpleNamespace(approval=approval),
             texts={"why": SimpleNamespace(subject=HOSTILE)},
         ),
@@ -194,7 +194,7 @@ def test_a_plan_shows_subjects_and_tasks_as_text() -> None:
     check_is_data(text)
     assert "| entered before | 1 | all |" in text
     assert "| 2026-03-04 | 5 |" in text
-    assert "up to 50% more" in text
+    assert "at every tick up to 3 of them (what this plan found, and a tolerance of 50%)" in text
 
 
 def test_a_plan_tells_what_it_foresees() -> None:
@@ -251,6 +251,17 @@ def test_a_plan_of_nobody_says_so_and_warns_of_its_approval() -> None:
     assert "This plan takes nobody in" in text
     assert "0 accounts with 0 contacts" in plan_headline(empty)
     assert "1 account with" in plan_headline(planned(count_accounts=1))
+    # Who matched before it was launched stays out, and others may come to match.
+    later = planned(count_accounts=0, count_contacts=0, summary=nothing, is_new=True)
+    assert "at every tick up to 10 of them" in plan_summary(later)
+    assert "by hand; nobody enters by itself" in plan_summary(planned(enter="manual"))
+
+
+def test_a_plan_of_a_closed_calendar_says_of_which_day_it_is() -> None:
+    closed = planned(summary={"opens_on": "2026-04-01"}, enter="calendar")
+    assert "this is its plan for 2026-04-01" in plan_summary(closed)
+    assert "would enter on 2026-04-01; nobody was mailed" in plan_headline(closed)
+    assert "calendar is closed" not in plan_summary(planned())
 
 
 def ticked(decided: TickResult, sent: SendResult | None = None, events: int = 0) -> TickReport:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from uptake.domain.playbooks import Approval
+from uptake.domain.playbooks import Approval, Playbook
 from uptake.markdown import SHOWN, bullets, cell, count_accounts, decision, table, words
+from uptake.operations.entering import limit_of
 from uptake.operations.gate import FRESH_FOR
 
 if TYPE_CHECKING:
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 def plan_headline(result: PlanResult) -> str:
     """Say in one line what a plan would do."""
     plan = result.plan
+    when = "" if plan.summary.get("opens_on") is None else f" on {plan.summary['opens_on']}"
     return (
-        f"plan {plan.plan_id}: {count_accounts(plan.count_accounts)} with {plan.count_contacts:,} contacts would enter;"
-        " nobody was mailed"
+        f"plan {plan.plan_id}: {count_accounts(plan.count_accounts)} with {plan.count_contacts:,} contacts would"
+        f" enter{when}; nobody was mailed"
     )
 
 
@@ -41,6 +43,7 @@ def plan_summary(result: PlanResult) -> str:
             f"# Plan of {cell(plan.playbook)}",
             f"**{count_accounts(plan.count_accounts)}** with {plan.count_contacts:,} contacts would enter, as of "
             f"{cell(datetime.fromisoformat(summary['as_of']))} UTC. Planning itself sends nothing.",
+            *_opens(summary),
             *_stale(plan.planned_at - datetime.fromisoformat(summary["as_of"])),
             *_audience(summary),
             *([f"Checks had held this snapshot; it was {cell(summary['gate'])}."] if summary.get("gate") else []),
@@ -78,13 +81,20 @@ def plan_summary(result: PlanResult) -> str:
             "## Stages",
             table(("stage", "kind", "subject or task"), stages),
             "## If you approve it",
-            _approval(plan.count_accounts, rules),
+            _approval(limit_of(plan, playbook, rules.tolerance), playbook, rules),
             "In Prefect: run the deployment again with the mode *approve and run* and your name (it plans anew, and"
             " approves what it finds then). On the command line, for exactly this plan:",
             f"```\nuptake approve {plan.plan_id} --by NAME\n```",
             f"Release `{plan.release_hash[:12]}`, plan `{plan.plan_hash[:12]}`, snapshot `{plan.snapshot_id}`.",
         ]
     )
+
+
+def _opens(summary: Mapping[str, Any]) -> list[str]:
+    """Say of which day a plan is, when that is not today."""
+    if (day := summary.get("opens_on")) is None:
+        return []
+    return [f"**Its calendar is closed today**: this is its plan for {cell(day)}, by what is known today."]
 
 
 def _audience(summary: Mapping[str, Any]) -> list[str]:
@@ -97,16 +107,19 @@ def _audience(summary: Mapping[str, Any]) -> list[str]:
     return [told]
 
 
-def _approval(count_accounts: int, rules: Approval) -> str:
+def _approval(limit: int, playbook: Playbook, rules: Approval) -> str:
     """Say how far the approval of a plan reaches."""
-    if not count_accounts:
+    if playbook.enter == "manual":
+        return f"For {rules.expires.days} days people may take accounts in by hand; nobody enters by itself."
+    if limit == 0:
         return (
             "**This plan takes nobody in, and its approval would not either:** whoever enters at a later tick would be"
             " more than planned, and is held. An earlier approval that still takes people in is better left alone."
         )
     return (
-        f"Its release may take accounts in for {rules.expires.days} days, at every tick up to {rules.tolerance:.0%}"
-        " more than this plan; beyond that nobody enters, and a new plan is needed."
+        f"Its release may take accounts in for {rules.expires.days} days, at every tick up to {limit:,} of them (what"
+        f" this plan found, and a tolerance of {rules.tolerance:.0%}); beyond that nobody enters, and a new plan is"
+        " needed."
     )
 
 

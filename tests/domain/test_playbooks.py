@@ -260,6 +260,10 @@ def test_a_calendar_is_open_for_two_days_from_each_of_its_days(days: list[date],
     opening = rules.opens_on(now)
     recent = [day for day in days if 0 <= (now.date() - day).days < 2]
     assert opening == (max(recent) if recent else None)
+    later = [day for day in days if day > now.date()]
+    assert rules.next_opening(now) == (min(later) if later else None)
+    closed = datetime.combine(min(later), time(), UTC) if later else now
+    assert rules.entry_moment(now) == (now if recent else closed)
 
 
 def test_editors_take_a_way_as_a_word_as_one_or_as_a_list() -> None:

@@ -1,11 +1,13 @@
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from uptake.errors import Held
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 def test_what_plan_shows_is_what_the_ledger_shows_after(town):
@@ -91,3 +93,50 @@ def test_over_a_snapshot_that_did_not_pass_nothing_is_planned(town):
 def test_an_old_archive_can_be_planned(town):
     town.publish(town.snapshot.as_of - timedelta(days=4_000), snapshot_id="old")
     assert town.plan().plan.count_accounts > 0
+
+
+def settle_down(town, start, days=(3, 10, 11)):
+    """Let the mails of a day leave, or come too late for those who sleep then, and everybody complete."""
+    town.send(start)
+    for day in days:
+        town.publish(start + day * DAY, snapshot_id=f"{start:%m%d}-{day}")
+        assert town.tick(start + day * DAY).entered == {}
+        town.send(start + day * DAY)
+
+
+def test_a_plan_on_a_closed_day_of_its_calendar_is_that_of_the_next_day_and_its_approval_covers_it(town, now):
+    opens = (now + 10 * DAY).date()
+    news = {"enter": "calendar", "backfill": "none", "stages": {"news": {"email": "news.md"}}}
+    town.releases["alpha"] = town.release(**news, calendar=[opens, opens + 30 * DAY])
+    town.settle(60, prefix="more", is_plain=True)
+    town.publish()
+    planned = town.approve().plan
+    assert planned.summary["opens_on"] == opens.isoformat()
+    assert planned.count_accounts > 60
+    assert {row["day"] for row in planned.summary["sends_by_day"]} <= {
+        (opens + day * DAY).isoformat() for day in range(4)
+    }
+    assert sum(planned.summary["first_tick"].values()) > 60
+    assert town.tick().entered == {}
+    for day in (opens, opens + 30 * DAY):
+        moment = datetime.combine(day, time(9), UTC)
+        town.publish(moment, snapshot_id=f"s{day}")
+        result = town.tick(moment)
+        assert (result.held, result.entered) == ({}, {"alpha": planned.count_accounts})
+        settle_down(town, moment)
+    moment = datetime.combine(opens + 40 * DAY, time(9), UTC)
+    assert town.plan(now=moment).plan.count_accounts == 0  # no day is left
+
+
+def test_an_approval_on_an_open_day_covers_those_who_come_again_on_the_next(town, now):
+    news = {"enter": "calendar", "backfill": "none", "stages": {"news": {"email": "news.md"}}}
+    town.releases["alpha"] = town.release(**news, calendar=[now.date(), now.date() + 30 * DAY])
+    town.approve()
+    first = town.tick().entered["alpha"]
+    settle_down(town, now, days=())
+    town.releases["alpha"] = town.release(**news, calendar=[now.date(), now.date() + 30 * DAY], priority=7)
+    assert town.approve(now=now + HOUR).plan.count_accounts == 0
+    settle_down(town, now)
+    town.publish(now + 30 * DAY, snapshot_id="s30")
+    result = town.tick(now + 30 * DAY)
+    assert (result.held, result.entered) == ({}, {"alpha": first})

@@ -309,6 +309,16 @@ class Playbook(Strict):
         today = now.astimezone(UTC).date()
         return max((day for day in self.calendar if day <= today < day + CALENDAR_OPEN), default=None)
 
+    def next_opening(self, now: datetime) -> date | None:
+        """Return the first day of its calendar that is still to come; None when none is left."""
+        today = now.astimezone(UTC).date()
+        return min((day for day in self.calendar if day > today), default=None)
+
+    def entry_moment(self, now: datetime) -> datetime:
+        """Return when accounts may enter next: now, unless its calendar is closed and has a day to come."""
+        day = None if self.opens_on(now) is not None else self.next_opening(now)
+        return now if day is None else datetime.combine(day, time(), UTC)
+
     def takes_in(self, now: datetime) -> bool:
         """Say whether anybody may enter by matching now."""
         return self.enter == "match" or (self.enter == "calendar" and self.opens_on(now) is not None)

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from uptake.domain.eligibility import LeftOut
 from uptake.domain.guardrails import FEW
+from uptake.domain.playbooks import Playbook
 from uptake.operations.audience import look_at_audience
 from uptake.operations.definitions import goal_hash
-from uptake.ports import Approved, Audience, ControlState, Entry, Journeys, Ledger, Snapshot
+from uptake.ports import Approved, Audience, ControlState, Entry, Journeys, Ledger, Plan, Snapshot
 
 
 class Hold(NamedTuple):
@@ -77,19 +78,24 @@ def entries_held(approval: Approved, controls: ControlState, now: datetime, *, g
     return None
 
 
-def limit_of(approval: Approved) -> int:
-    """Return how many accounts may enter in one tick."""
-    planned = approval.plan.count_accounts
-    limit = math.floor(planned * (1 + approval.tolerance) + 1e-9)
-    if approval.release.playbook.only_new:
+def limit_of(plan: Plan, playbook: Playbook, tolerance: float) -> int:
+    """Return how many accounts may enter in one tick once a plan is approved."""
+    planned = plan.count_accounts
+    limit = math.floor(planned * (1 + tolerance) + 1e-9)
+    left_out = plan.summary.get("left_out", {})
+    if playbook.only_new:
         # Nobody enters at its launch: what may come in later is measured by how many match.
-        outside = approval.plan.summary.get("left_out", {}).get(LeftOut.MATCHED_BEFORE_LAUNCH.value, {})
-        limit = max(limit, FEW, math.floor((planned + outside.get("accounts", 0)) * approval.tolerance))
+        outside = left_out.get(LeftOut.MATCHED_BEFORE_LAUNCH.value, {}).get("accounts", 0)
+        limit = max(limit, FEW, math.floor((planned + outside) * tolerance))
+    if playbook.enter == "calendar":
+        # Whoever has entered on this day of it comes again on the next.
+        again = sum(left_out.get(why.value, {}).get("accounts", 0) for why in (LeftOut.IN_ALREADY, LeftOut.RE_ENTRY))
+        limit = math.floor((planned + again) * (1 + tolerance) + 1e-9)
     return limit
 
 
 def _beyond_tolerance(approval: Approved, count_accounts: int) -> Hold | None:
-    limit = limit_of(approval)
+    limit = limit_of(approval.plan, approval.release.playbook, approval.tolerance)
     if count_accounts <= limit:
         return None
     return Hold(

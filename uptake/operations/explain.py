@@ -250,7 +250,7 @@ def _playbook(
         approved_by=None if approval is None else approval.approved_by,
         expires_at=None if approval is None else approval.expires_at,
         entries_held=_entries_held(asked, approval, enters=enters),
-        at_most=None if approval is None else limit_of(approval),
+        at_most=None if approval is None else limit_of(approval.plan, approval.release.playbook, approval.tolerance),
         arm=recorded[0] if recorded else drawn.value,
         enters=enters,
         left_out=_left_out(entry, asked.contact_id),

@@ -44,6 +44,9 @@ def plan(
 ) -> PlanResult:
     """Compute and store the plan of one playbook over the current snapshot.
 
+    Of a playbook whose calendar is closed it is the plan of its next day, as if the snapshot were of that day: so an
+    approval that is given before covers that day.
+
     With `against`, the id of another snapshot, it says who would enter on one of them and not on the other.
 
     Raises:
@@ -58,9 +61,10 @@ def plan(
     snapshot = found.snapshot
     other = None if against is None else snapshots.open(against)
     tables = ledger.enrollments.tables(now=now)
-    entry = journeys.entrants(release, snapshot, tables, now, controls=ledger.releases.controls())
+    opens_at = release.playbook.entry_moment(now)
+    entry = journeys.entrants(release, snapshot, tables, opens_at, controls=ledger.releases.controls())
     audience = look_at_audience(release, entry, snapshot, ledger, now)
-    forecast = journeys.stage_counts(release, entry, snapshot, tables, now)
+    forecast = journeys.stage_counts(release, entry, snapshot, tables, opens_at)
     version_id = ledger.releases.save_version(release, git_sha=git_sha, now=now)
     plan_hash = _plan_hash(release, snapshot, entry.contacts)
     planned = Plan(
@@ -75,18 +79,19 @@ def plan(
         count_contacts=entry.contacts.num_rows,
         summary={
             **_summary(release, snapshot, entry, forecast),
+            "opens_on": None if opens_at == now else opens_at.date().isoformat(),
             "gate": override_of(ledger.gates.of(snapshot.snapshot_id)),
-            # On a day on which nobody is asked there is no audience that a later one could be compared with.
-            "audience": audience.count_accounts if release.playbook.takes_in(now) else None,
-            "audience_held": audience.held if release.playbook.takes_in(now) else None,
+            # Where nobody is asked there is no audience that a later one could be compared with.
+            "audience": audience.count_accounts if release.playbook.takes_in(opens_at) else None,
+            "audience_held": audience.held if release.playbook.takes_in(opens_at) else None,
             "matched_before_launch": _outside(entry, tables["launches"], name),
-            "first_tick": foresight.first_tick(journeys, release, entry, snapshot, tables, ledger, now),
+            "first_tick": foresight.first_tick(journeys, release, entry, snapshot, tables, ledger, opens_at),
             "edit": foresight.touched(journeys, release, snapshot, tables, ledger, now),
             "provable": foresight.provable(release, entry, tables),
             "since": foresight.since(entry, ledger.releases.latest_plan(name)),
             "against": None
             if other is None
-            else foresight.against(journeys, release, entry, other, tables, ledger, now),
+            else foresight.against(journeys, release, entry, other, tables, ledger, opens_at),
         },
     )
     ledger.releases.save_plan(planned)

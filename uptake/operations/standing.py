@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -180,8 +180,7 @@ def _open(asked: _Asked, approval: Approved) -> tuple[State, str, str | None]:
         told = "takes in nobody by itself: people are taken in by hand"
         return State.WAITING, told, f"`uptake enter ACCOUNT {name} --by NAME --reason WHY`"
     if playbook.enter == "calendar" and playbook.opens_on(asked.now) is None:
-        today = asked.now.astimezone(UTC).date()
-        following = min((day for day in playbook.calendar if day > today), default=None)
+        following = playbook.next_opening(asked.now)
         if following is None:
             return State.WAITING, "no day of its calendar is left", "days to come in its `calendar`"
         return State.WAITING, f"the next day of its calendar is {following}", None
