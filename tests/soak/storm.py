@@ -71,8 +71,8 @@ def killing(kills: int) -> Pass:
 
 
 SOAK = Soak(
-    what="webhook events posted 50 bodies at once: 20 % twice, shuffled, 5 % without ids, 1 % of unknown types; a loss: "
-    "an event missing or counted twice, a state that is not the sorted replay's, over 400 MB",
+    what="webhook events posted 50 bodies at once: 20 % twice, shuffled, 5 % without ids, 1 % of unknown types; a "
+    "loss: an event missing or counted twice, a state that is not the sorted replay's, over 400 MB",
     goal=84,
     counts="events",
     open=opened,
