@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from uptake import failpoints
+from uptake.adapters.ledger.among import among
 from uptake.adapters.ledger.mail_counts import mail_counts
 from uptake.adapters.ledger.releases import SqlReleases, control_state, lock_forgotten
 from uptake.adapters.ledger.schema import delivery_events, erasures, playbook_versions, sends, webhook_batches
@@ -123,6 +124,8 @@ class SqlDelivery:
         if not by_send:
             return
         rows = _fold_rows(connection, by_send, now)
+        # Forgotten, and planned again: what was heard of it before it stood here counts as well.
+        settle_proven(connection, [row.send_id for row in rows if row.attempt == 0 and row.send_id in heard_of], now)
         never_claimed = set(by_send) - {row.send_id for row in rows if row.attempt > 0} - heard_of
         if never_claimed:
             first = min(event.occurred_at for send_id in never_claimed for event in by_send[send_id])
@@ -278,7 +281,7 @@ def settle_proven(connection: sa.Connection, send_ids: Sequence[str], now: datet
     row = delivery_events.c
     query = sa.select(row.send_id, row.event, row.sg_message_id, row.occurred_at, row.event_key, row.kind)
     by_send: defaultdict[str, list[DeliveryEvent]] = defaultdict(list)
-    for found in connection.execute(query.where(row.send_id.in_(list(send_ids)))):
+    for found in connection.execute(query.where(among(connection, row.send_id, send_ids))):
         event = DeliveryEvent(
             event_key=found.event_key,
             event=DeliveryEventType(found.event),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -18,6 +18,35 @@ from uptake.ports import ENGINE_NAMES, Approved, Audience, ControlState, Forgott
 
 Scope = Literal["all", "playbook", "account", "sending", "forgotten", "send"]
 Action = Literal["pause", "resume", "stop", "release"]
+
+
+def _orders() -> sa.Select[Any]:
+    """Select a person's newest order of each scope and target, and the engine's, the oldest first."""
+    row = controls.c
+    # Nobody sends "for one target": whatever the caller named, there is one lock.
+    target = sa.case((row.scope.in_(["sending", "all"]), ""), else_=row.target)
+    newest = (
+        sa.select(sa.func.max(row.control_id))
+        .where(row.until_at.is_(None), row.scope.in_(["all", "playbook", "account", "sending"]))
+        .group_by(row.scope, target, row.ordered_by.in_(sorted(ENGINE_NAMES)))
+    )
+    return sa.select(controls, target.label("at")).where(row.control_id.in_(newest)).order_by(row.control_id)
+
+
+def _since_resumed(scope: str, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Select from the orders of a scope since somebody last resumed it."""
+    row = controls.c
+    resumed = sa.select(sa.func.max(row.control_id)).where(row.scope == scope, row.action == "resume")
+    since = row.control_id > sa.func.coalesce(resumed.scalar_subquery(), 0)
+    return sa.select(*columns).where(row.scope == scope, row.action != "resume", since)
+
+
+# Every batch asks for them twice: building a query costs more than running it.
+_ORDERS = _orders()
+_RATE_LIMIT = _since_resumed("sending", sa.func.max(controls.c.until_at))
+_FORGOTTEN = _since_resumed("forgotten", controls.c.target, controls.c.reason, controls.c.ordered_at).order_by(
+    controls.c.control_id
+)
 
 
 class SqlReleases:
@@ -198,18 +227,9 @@ def control_state(connection: sa.Connection) -> ControlState:
     A person's newest order counts, and the engine's own beside it: what the engine orders adds a pause, and ends when
     a person resumes. So a rate limit or a breaker never turns a person's stop into something weaker.
     """
-    row = controls.c
-    # Nobody sends "for one target": whatever the caller named, there is one lock.
-    target = sa.case((row.scope.in_(["sending", "all"]), ""), else_=row.target)
-    newest = (
-        sa.select(sa.func.max(row.control_id))
-        .where(row.until_at.is_(None), row.scope.in_(_SCOPES))
-        .group_by(row.scope, target, row.ordered_by.in_(sorted(ENGINE_NAMES)))
-    )
-    query = sa.select(controls, target.label("at")).where(row.control_id.in_(newest)).order_by(row.control_id)
     folded: dict[tuple[str, str], tuple[Literal["pause", "stop"], str]] = {}
     by_person: set[tuple[str, str]] = set()
-    for order in connection.execute(query):  # the oldest first
+    for order in connection.execute(_ORDERS):  # the oldest first
         key = (order.scope, order.at)
         is_person = order.ordered_by not in ENGINE_NAMES
         if order.action == "resume" and (is_person or key not in by_person):
@@ -231,32 +251,15 @@ def control_state(connection: sa.Connection) -> ControlState:
     )
 
 
-_SCOPES = ("all", "playbook", "account", "sending")
-
-
 def _rate_limit(connection: sa.Connection) -> datetime | None:
     """Return the latest end of a rate limit met since somebody last resumed sending."""
-    row = controls.c
-    resumed = sa.select(sa.func.max(row.control_id)).where(row.scope == "sending", row.action == "resume")
-    query = sa.select(sa.func.max(row.until_at)).where(
-        row.scope == "sending",
-        row.until_at.is_not(None),
-        row.control_id > sa.func.coalesce(resumed.scalar_subquery(), 0),
-    )
-    until: datetime | None = connection.scalar(query)
+    until: datetime | None = connection.scalar(_RATE_LIMIT)
     return until
 
 
 def _forgotten(connection: sa.Connection) -> Forgotten | None:
     """Return what locks were put on since `reconcile` last ran through, as one."""
-    row = controls.c
-    cleared = sa.select(sa.func.max(row.control_id)).where(row.scope == "forgotten", row.action == "resume")
-    query = sa.select(row.target, row.reason, row.ordered_at).where(
-        row.scope == "forgotten",
-        row.action != "resume",
-        row.control_id > sa.func.coalesce(cleared.scalar_subquery(), 0),
-    )
-    found = connection.execute(query.order_by(row.control_id)).all()
+    found = connection.execute(_FORGOTTEN).all()
     if not found:
         return None
     return Forgotten(

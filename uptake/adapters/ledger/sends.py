@@ -174,7 +174,9 @@ class SqlSends:
             unknown = query.values(**_FREE, status=SendStatus.UNKNOWN.value, detail=detail, updated_at=now)
             count = connection.execute(unknown).rowcount
             # What was decided for an hour ago may lie outside its window, or over a cap, by now: decide it again.
-            decided = sa.func.coalesce(sends.c.released_at, sends.c.planned_at)
+            # A tick may have decided again after a person's release: the later of both counts.
+            released = sends.c.released_at
+            decided = sa.case((released > sends.c.planned_at, released), else_=sends.c.planned_at)
             old = sa.select(sends.c.send_id).where(_IS_PLANNED, decided <= now - DECIDED_FOR).limit(_AT_ONCE)
             while late := connection.scalars(old.with_for_update(skip_locked=True)).all():
                 again = dict.fromkeys(late, Reason.OUTSIDE_WINDOW)
