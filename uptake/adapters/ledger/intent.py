@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import sqlalchemy as sa
 
+from uptake.adapters.ledger.among import among
 from uptake.adapters.ledger.consent import REFUSED, counts
 from uptake.adapters.ledger.decide import VERDICTS, decide
 from uptake.adapters.ledger.releases import SqlReleases, control_state
@@ -29,12 +30,14 @@ from uptake.domain.playbooks import Release
 from uptake.domain.sends import SendStatus
 from uptake.ports import ControlState
 
+_TREATED = Arm.TREATMENT.value
+
 
 def check_intents(
     connection: sa.Connection, releases: SqlReleases, send_ids: Sequence[str], *, owner: str, now: datetime
 ) -> tuple[set[str], set[str], dict[str, Reason]]:
     """Return send ids that are not this owner's any more, that are paused, and that must end, with the reason."""
-    rows = [_Claim._make(row) for row in connection.execute(_claims(send_ids, owner, now))]
+    rows = [_Claim._make(row) for row in _claims(connection, send_ids, owner, now)]
     held = {row.send_id for row in rows if row.is_held}
     state = control_state(connection)
     addresses = {row.address_hash for row in rows if row.address_hash is not None}
@@ -71,10 +74,12 @@ class _Claim(NamedTuple):
     is_erased: bool
 
 
-def _claims(send_ids: Sequence[str], owner: str, now: datetime) -> sa.Select[tuple[object, ...]]:
+def _claims(
+    connection: sa.Connection, send_ids: Sequence[str], owner: str, now: datetime
+) -> sa.CursorResult[tuple[object, ...]]:
     contact, assignment = enrollment_contacts.c, assignments.c
     is_held = sa.and_(sends.c.status == SendStatus.CLAIMED.value, sends.c.owner == owner, sends.c.lease_until_at > now)
-    return (
+    return connection.execute(
         sa.select(
             sends.c.send_id,
             is_held.label("is_held"),
@@ -100,7 +105,7 @@ def _claims(send_ids: Sequence[str], owner: str, now: datetime) -> sa.Select[tup
             (assignment.playbook == sends.c.playbook) & (assignment.account_id == sends.c.account_id),
         )
         .outerjoin(people, people.c.contact_id == sends.c.contact_id)
-        .where(sends.c.send_id.in_(list(send_ids)))
+        .where(among(connection, sends.c.send_id, send_ids))
         .order_by(sends.c.send_key)  # two workers lock in one order
         .with_for_update(of=sends)
     )
@@ -109,7 +114,9 @@ def _claims(send_ids: Sequence[str], owner: str, now: datetime) -> sa.Select[tup
 def _stops(connection: sa.Connection, addresses: Iterable[str]) -> dict[str, list[tuple[str, int | None]]]:
     """Return what each address has stopped: (topic, group of the mail service)."""
     row = suppressions.c
-    query = sa.select(row.address_hash, row.topic, row.topic_group).where(row.address_hash.in_(sorted(addresses)))
+    query = sa.select(row.address_hash, row.topic, row.topic_group).where(
+        among(connection, row.address_hash, addresses)
+    )
     found: dict[str, list[tuple[str, int | None]]] = {}
     for address, topic, group in connection.execute(query.where(in_force())):
         found.setdefault(address, []).append((topic, group))
@@ -119,7 +126,7 @@ def _stops(connection: sa.Connection, addresses: Iterable[str]) -> dict[str, lis
 def _bases(connection: sa.Connection, addresses: Iterable[str], now: datetime) -> dict[str, set[str]]:
     """Return the bases that count for each address that has any; `none` alone for one that refused."""
     row = consents.c
-    query = sa.select(row.address_hash, row.basis).where(row.address_hash.in_(sorted(addresses)), counts(now))
+    query = sa.select(row.address_hash, row.basis).where(among(connection, row.address_hash, addresses), counts(now))
     found: dict[str, set[str]] = {}
     for address, basis in connection.execute(query):
         found.setdefault(address, set()).add(basis)
@@ -144,11 +151,11 @@ def _ending(
     for stopped, group in stops.get(row.address_hash, ()):
         if stopped in ("", topic) or (group is not None and group == topics.get(topic)):
             return Reason.SUPPRESSED
-    found = bases.get(row.address_hash, {release.workspace.consent.default_basis})
-    if found == {REFUSED}:
+    found = bases.get(row.address_hash)
+    if found == {REFUSED} or (found is None and release.workspace.consent.default_basis == REFUSED):
         return Reason.UNCONSENTED
     stopped_by_hand = "stop" in (state.playbooks.get(row.playbook), state.accounts.get(row.account_id))
-    if stopped_by_hand or {row.arm, row.assigned_arm} != {Arm.TREATMENT.value}:
+    if stopped_by_hand or row.arm != _TREATED or row.assigned_arm != _TREATED:
         return Reason.STOPPED
     return None
 

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from uptake import failpoints
+from uptake.adapters.ledger.among import among
 from uptake.adapters.ledger.delivery import settle_proven
 from uptake.adapters.ledger.intent import check_intents, withhold
 from uptake.adapters.ledger.releases import SqlReleases, control_state, record_control
@@ -79,7 +80,7 @@ class SqlSends:
                     here = sa.select(people.c.address_hash).where(people.c.contact_id == sends.c.contact_id)
                     connection.execute(
                         sa.update(sends)
-                        .where(sends.c.send_key.in_(keys))
+                        .where(among(connection, sends.c.send_key, keys))
                         .values(
                             status=SendStatus.CLAIMED.value,
                             owner=owner,
@@ -104,14 +105,15 @@ class SqlSends:
             lost, paused, ended = check_intents(connection, self._releases, send_ids, owner=owner, now=now)
             failpoints.at("intent: checked")
             withhold(connection, ended, detail="found just before the intent", now=now)
-            back = sa.update(sends).where(sends.c.send_id.in_(sorted(paused)))
-            connection.execute(back.values(**_FREE, status=SendStatus.PLANNED.value, updated_at=now))
+            if paused:
+                back = sa.update(sends).where(among(connection, sends.c.send_id, sorted(paused)))
+                connection.execute(back.values(**_FREE, status=SendStatus.PLANNED.value, updated_at=now))
             failures = {**dict.fromkeys(lost | paused, Reason.PAUSED), **ended}
             if not failures:
                 address = sa.select(people.c.address_hash).where(people.c.contact_id == sends.c.contact_id)
                 connection.execute(
                     sa.update(sends)
-                    .where(sends.c.send_id.in_(list(send_ids)))
+                    .where(among(connection, sends.c.send_id, send_ids))
                     .values(
                         status=SendStatus.SENDING.value,
                         attempt=sends.c.attempt + 1,
@@ -133,7 +135,7 @@ class SqlSends:
         with self._store.write() as connection:
             connection.execute(
                 sa.update(sends)
-                .where(sends.c.send_id.in_(list(send_ids)))
+                .where(among(connection, sends.c.send_id, send_ids))
                 .values(
                     **_FREE,
                     status=sa.case((taken, sends.c.status), else_=SendStatus.ACCEPTED.value),
