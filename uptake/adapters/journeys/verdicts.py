@@ -12,20 +12,39 @@ anti join enrollments_ending using (enrollment_id)
 where not cursors.is_waiting and cursors.stage_key is not null and cursors.due_at <= moment.now
 """
 
-# The order of `uptake.domain.eligibility.stage_verdict`.
+# The order of `uptake.domain.eligibility.stage_verdict`. Only stages with a goal of their own are joined with features:
+# as a condition of an outer join, "it has a goal" would make DuckDB compare every row with every other.
 STAGES = """
 create temp table stage_verdicts as
 with
-paused as (
+goals as (
     select
         due.enrollment_id,
         due.contact_id,
+        goal_reached(
+            case when due.goal_by_account then features.adoption_state else own.adoption_state end, due.goal_is_adopted
+        ) as is_reached
+    from due
+    left join account_features as features
+        on
+            features.account_id = due.account_id
+            and features.feature_key = coalesce(due.goal_feature, due.feature_key)
+    left join contact_features as own
+        on
+            own.contact_id = due.contact_id
+            and own.feature_key = coalesce(due.goal_feature, due.feature_key)
+    where due.goal_is_adopted is not null
+),
+
+asked as (
+    select
+        due.*,
         case
             when everything.action is not null then 'everything'
             when playbook_control.action = 'pause' then 'playbook'
             when account_control.action = 'pause' then 'account'
             when not due.is_task and sending.action is not null then 'sending'
-        end as scope
+        end as paused_scope
     from due
     left join controls as everything on everything.scope = 'all'
     left join controls as sending on sending.scope = 'sending'
@@ -36,43 +55,31 @@ paused as (
 )
 
 select
-    due.*,
+    asked.* exclude (paused_scope),
     rules.counts_as,
     rules.priority,
     case
-        when due.due_at + due.wait_for < moment.too_late_before then 'too_late'
+        when asked.due_at + asked.wait_for < moment.too_late_before then 'too_late'
         when moment.gate_held is null and waits.contact_id is not null and not coalesce(waits.holds, false)
-            and moment.now < due.due_at + due.wait_for then 'waiting'
-        when moment.gate_held is null and due.goal_is_adopted is not null and goal_reached(
-            case when due.goal_by_account then features.adoption_state else own.adoption_state end, due.goal_is_adopted
-        ) then 'stage_goal_reached'
+            and moment.now < asked.due_at + asked.wait_for then 'waiting'
+        when moment.gate_held is null and goals.is_reached then 'stage_goal_reached'
         when moment.gate_held is null and whens.contact_id is not null and whens.holds is null then 'value_missing'
         when moment.gate_held is null and not whens.holds then 'condition_false'
-        when paused.scope is not null then 'paused'
+        when asked.paused_scope is not null then 'paused'
         when moment.gate_held is not null then 'gate_held'
-        when not due.is_task and opens.opens_at > moment.now then 'outside_window'
+        when not asked.is_task and opens.opens_at > moment.now then 'outside_window'
     end as reason,
     case
-        when paused.scope is not null then paused.scope
+        when asked.paused_scope is not null then asked.paused_scope
         when moment.gate_held is not null then moment.gate_held
         else strftime(opens.opens_at, '%Y-%m-%dT%H:%M:%SZ')
     end as retry_detail
-from due
+from asked
 inner join rules using (version_id)
 cross join moment
-inner join paused using (enrollment_id, contact_id)
+left join goals using (enrollment_id, contact_id)
 left join whens using (enrollment_id, contact_id)
 left join waits using (enrollment_id, contact_id)
-left join account_features as features
-    on
-        features.account_id = due.account_id
-        and features.feature_key = coalesce(due.goal_feature, due.feature_key)
-        and due.goal_is_adopted is not null
-left join contact_features as own
-    on
-        own.contact_id = due.contact_id
-        and own.feature_key = coalesce(due.goal_feature, due.feature_key)
-        and due.goal_is_adopted is not null
 left join opens using (version_id, contact_id)
 """
 
