@@ -342,6 +342,10 @@ def test_a_refused_key_credit_or_sender_forbids_all_sending(status, said):
         ({"X-RateLimit-Reset": str(int(NOW.timestamp()) + 42)}, 42),
         ({"X-RateLimit-Reset": str(int(NOW.timestamp()) - 42)}, 2),
         ({"X-RateLimit-Reset": "soon"}, 2),
+        ({"X-RateLimit-Reset": str(1000 * int(NOW.timestamp()))}, 2),  # milliseconds: the year 58,000
+        ({"X-RateLimit-Reset": "inf"}, 2),
+        ({"X-RateLimit-Reset": "nan", "Retry-After": "nan"}, 2),
+        ({"Retry-After": "1e300"}, 2),
         ({"Retry-After": "7"}, 7),
         ({}, 2),
     ],
@@ -350,6 +354,30 @@ def test_429_says_how_long_to_wait(headers, wait):
     with pytest.raises(MailerUnavailable) as error:
         posted(httpx.Response(429, headers=headers))
     assert error.value.retry_after == wait
+
+
+@pytest.mark.parametrize(
+    ("remaining", "reset", "wait"),
+    [
+        ("0", NOW.timestamp() + 42, 42),
+        ("-1", NOW.timestamp() + 42, 42),
+        ("3", NOW.timestamp() + 42, 0),
+        (None, NOW.timestamp() + 42, 0),
+        ("0", None, 0),
+        ("0", NOW.timestamp() - 42, 0),
+        ("0", 1000 * NOW.timestamp(), 0),
+        ("0", "soon", 0),
+        ("none", NOW.timestamp() + 42, 0),
+    ],
+)
+def test_an_acceptance_says_when_nothing_more_is_taken(remaining, reset, wait):
+    named = {"X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": reset}
+    answers = iter([{name: str(value) for name, value in named.items() if value is not None}, {}])
+    mailer = a_mailer(lambda request: httpx.Response(202, headers=next(answers)))
+    mailer.post(SAID)
+    assert mailer.seconds_to_wait == wait
+    mailer.post(SAID)
+    assert mailer.seconds_to_wait == 0
 
 
 def test_without_a_reset_the_pauses_grow_to_a_minute_and_shrink_after_a_success():

@@ -6,19 +6,22 @@ accepted) to a copy of the same SQLite ledger, with `synchronous=FULL`, a thousa
 that is all: it reads no snapshot, cleans no value, signs no link, and asks nobody whether the message may still be
 sent.
 
-Ours is one worker with a full batch of 1,000. Its time is its CPU time and 50 ms for each of its requests; fakegrid
-runs in a process of its own, and what that costs is not ours. The product's default, 100 people in one request so
-that one lost answer leaves fewer in doubt, waits ten times as often: it is shown beside it, and more workers hide it.
+Ours is two workers, each with full batches of 1,000, so that one works while the other waits for its answer. Their time
+is the CPU time of both, as if they shared one core, and never less than what either of them takes alone with 50 ms for
+each of its requests. What fakegrid costs, in a process of its own, is not ours. One worker alone is shown beside them,
+with 1,000 and with the default of 100 people in one request: fewer in doubt after one lost answer, ten times the wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -29,7 +32,7 @@ from unittest import mock
 import orjson
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from tests.bench.harness import IS_FULL_SIZE, ROUNDS, Measured, Result, Work, alternate, apart, bound
+from tests.bench.harness import ROUNDS, Measured, Result, Work, alternate, apart, bound
 from tests.crash import outbox
 from tests.crash.outbox import API_KEY, KEYS, LINKS, NOW, fill, names, serving
 from uptake.adapters.ledger import open_ledger
@@ -41,7 +44,7 @@ from uptake.operations.send import send_due
 from uptake.ports import Snapshot
 from uptake.testing import FixedClock, write_snapshot
 
-RECIPIENTS = 20_000 if IS_FULL_SIZE else 5_000
+RECIPIENTS = 20_000
 AT_ONCE = 1_000
 LATENCY = 0.05  # seconds
 TARGET = 2.0  # half the floor's recipients per second
@@ -84,25 +87,24 @@ def run(scratch: Path) -> list[Result]:
     planned = _prepare(folder)
     with _fakegrid(folder) as port:
         by_hand = bound(_by_hand, planned, folder)
-        ours = bound(_by_uptake, planned, folder, port, AT_ONCE)
+        ours = bound(_by_uptake, planned, folder, port, workers=2, at_once=AT_ONCE)
         floor, own = alternate(by_hand, ours, rounds=ROUNDS, told="send", measure=_waiting)
-        usual = _waiting(bound(_by_uptake, planned, folder, port, 100))
+        alone, usual = (
+            _waiting(bound(_by_uptake, planned, folder, port, workers=1, at_once=size)) for size in (AT_ONCE, 100)
+        )
     shared: dict[str, Any] = {"size": f"{RECIPIENTS:,} recipients", "against": "render, payload and writes by hand"}
     return [
-        Result(work="sending: one worker, 1,000 in a request", floor=floor.cpu, ours=own.cpu, target=TARGET, **shared),
+        Result(work="sending: two workers, 1,000 in a request", floor=floor.cpu, ours=own.cpu, target=TARGET, **shared),
+        Result(work="sending: one worker, 1,000 in a request", floor=floor.cpu, ours=alone.cpu, target=None, **shared),
         Result(work="sending: one worker, 100 in a request", floor=floor.cpu, ours=usual.cpu, target=None, **shared),
     ]
 
 
 def _waiting(work: Work) -> Measured:
-    """Measure work by its own count of CPU seconds; whoever sends has waited for each answer as well."""
+    """Measure work by its own count of seconds: what its processes computed, or waited for answers."""
     found = apart(work)
-    return Measured(
-        answer={"accepted": found.answer["accepted"]},
-        cpu=found.answer["cpu"] + found.answer["requests"] * LATENCY,
-        wall=found.wall,
-        peak=found.peak,
-    )
+    seconds = max(found.answer["cpu"], found.answer.get("slowest", 0.0))
+    return Measured(answer={"accepted": found.answer["accepted"]}, cpu=seconds, wall=found.wall, peak=found.peak)
 
 
 # --- what is sent --------------------------------------------------------------------------------------------------
@@ -163,14 +165,30 @@ def _serve(home: Path, told: Connection) -> None:
 # --- ours ----------------------------------------------------------------------------------------------------------
 
 
-def _by_uptake(planned: Path, folder: Path, port: int, at_once: int) -> dict[str, float]:
+def _by_uptake(planned: Path, folder: Path, port: int, *, workers: int, at_once: int) -> dict[str, float]:
     shutil.copy(planned, folder / "ours.sqlite3")
+    with ProcessPoolExecutor(max_workers=workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(_one_worker, [None] * workers, timeout=600))  # each has imported all there is
+        done = list(pool.map(_one_worker, [(folder, port, at_once)] * workers))
+    return {
+        "accepted": sum(worker["accepted"] for worker in done),
+        "cpu": sum(worker["cpu"] for worker in done),
+        "slowest": max(worker["cpu"] + LATENCY * worker["requests"] for worker in done),
+    }
+
+
+def _one_worker(task: tuple[Path, int, int] | None) -> dict[str, float]:
+    """Send until nothing is planned; without a task only wait until each process has got one."""
+    if task is None:
+        time.sleep(1.0)
+        return {}
+    folder, port, at_once = task
     ledger = open_ledger(f"sqlite:///{folder / 'ours.sqlite3'}", KEYS)
     mailer = SendGridMailer(f"http://127.0.0.1:{port}", API_KEY, clock=FixedClock(NOW))
     before = time.process_time()
     sent = send_due(
-        ledger, mailer, DuckMergeFields(), LINKS, _OneSnapshot(folder), clock=FixedClock(NOW), owner="bench",
-        batch_size=at_once, witness=WitnessFile(folder),
+        ledger, mailer, DuckMergeFields(), LINKS, _OneSnapshot(folder), clock=FixedClock(NOW),
+        owner=f"bench-{os.getpid()}", batch_size=at_once, witness=WitnessFile(folder),
     )  # fmt: skip
     cpu = time.process_time() - before
     assert sent.stopped is None, sent
@@ -242,4 +260,4 @@ def _by_hand(planned: Path, folder: Path) -> dict[str, float]:
         accepted += len(batch)
     cpu = time.process_time() - before
     database.close()
-    return {"accepted": accepted, "requests": 0, "cpu": cpu}
+    return {"accepted": accepted, "cpu": cpu}

@@ -242,6 +242,8 @@ def fails(error: Exception) -> Answer:
 class ScriptedMailer:
     """Answers request after request as it was told, then `always`."""
 
+    seconds_to_wait = 0.0
+
     def __init__(self, *answers: Answer, always: Answer = fine, sandbox: bool = False) -> None:
         self._answers = list(answers)
         self._always = always
@@ -360,6 +362,19 @@ def test_a_rate_limit_pauses_every_worker_until_its_reset(world):
     other = ScriptedMailer()
     assert "paused until 2026-03-03 09:01:30" in world.send(other, owner="w2").stopped
     assert other.requests == []
+    world.clock.moment = NOW + timedelta(seconds=90)
+    assert world.send(ScriptedMailer(), owner="w2").accepted == COUNT - 1
+
+
+def test_a_limit_that_is_used_up_pauses_every_worker_before_anything_is_refused(world):
+    mailer = ScriptedMailer()
+    mailer.seconds_to_wait = 90.0
+    result = world.send(mailer)
+    assert (result.requests, result.accepted) == (1, 1)
+    assert "before its limit is reset" in result.stopped
+    assert world.statuses() == {"accepted": 1, "planned": COUNT - 1}
+    other = ScriptedMailer()
+    assert "paused until 2026-03-03 09:01:30" in world.send(other, owner="w2").stopped
     world.clock.moment = NOW + timedelta(seconds=90)
     assert world.send(ScriptedMailer(), owner="w2").accepted == COUNT - 1
 

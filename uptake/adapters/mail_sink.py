@@ -42,6 +42,11 @@ class SinkMailer:
         """Whether the service only validates."""
         return self._inner.sandbox
 
+    @property
+    def seconds_to_wait(self) -> float:
+        """See `uptake.ports.Mailer`."""
+        return self._inner.seconds_to_wait
+
     def render(self, batch: MailBatch) -> Rendered:
         """Build the request body, to whom it may go."""
         recipients = tuple(replace(one, address=self._address(one.address, one.send_id)) for one in batch.recipients)

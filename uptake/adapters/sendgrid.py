@@ -44,6 +44,7 @@ _NAMED_ADDRESS = re.compile(r"^personalizations\.(\d+)\.to\b")
 _ADDRESS = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
 _MAX_BODY_READ = 64 * 1024
 _LONGEST_PAUSE = 60.0
+_LONGEST_WINDOW = 3_600.0  # a reset further ahead is no moment in seconds: SendGrid's windows are minutes
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -85,6 +86,7 @@ class SendGridMailer:
         self._tracking = (track_opens, track_clicks)
         self._clock = clock or SystemClock()
         self._count_refusals = 0  # 429 in a row, for pauses that grow
+        self.seconds_to_wait = 0.0
         self._client = httpx.Client(
             base_url=base_url,
             headers={"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"},
@@ -140,12 +142,14 @@ class SendGridMailer:
         Decided on the status line, so that a 202 counts even when the connection breaks right after it. Raises
         MailerUnavailable, AcceptanceUnknown, UnexpectedAnswer, MessageRefused or SendingForbidden.
         """
+        self.seconds_to_wait = 0.0
         try:
             content, length = failpoints.in_halves(rendered.body), {"Content-Length": str(len(rendered.body))}
             with self._client.stream("POST", "/v3/mail/send", content=content, headers=length) as response:
                 failpoints.at("post: status read")
                 if response.status_code == (200 if self.sandbox else 202):
                     self._count_refusals = 0
+                    self.seconds_to_wait = self._until_reset(response.headers, of_used_up=True)
                     if response.headers.get("content-length") == "0":
                         response.read()  # so that the connection can serve the next request
                     message_id: str | None = response.headers.get("X-Message-Id")
@@ -181,11 +185,24 @@ class SendGridMailer:
     def _retry_after(self, headers: Mapping[str, str]) -> float:
         """Return how long to wait, from the headers or, without any that lies ahead, growing to a minute."""
         self._count_refusals += 1
-        reset = _number(headers.get("X-RateLimit-Reset"))
-        if reset is not None and (wait := reset - self._clock.now().timestamp()) > 0:
+        if wait := self._until_reset(headers, of_used_up=False):
             return wait
         after = _number(headers.get("Retry-After"))
-        return after if after is not None and after > 0 else min(_LONGEST_PAUSE, 2.0**self._count_refusals)
+        if after is not None and 0 < after <= _LONGEST_WINDOW:
+            return after
+        return min(_LONGEST_PAUSE, 2.0**self._count_refusals)
+
+    def _until_reset(self, headers: Mapping[str, str], *, of_used_up: bool) -> float:
+        """Return the seconds to a limit's reset, 0 when the headers name none to believe.
+
+        With `of_used_up` only when nothing remains until then. Headers may be absent or wrong: nothing is concluded
+        from a moment that is over, or further ahead than any window.
+        """
+        remaining, reset = _number(headers.get("X-RateLimit-Remaining")), _number(headers.get("X-RateLimit-Reset"))
+        if reset is None or (of_used_up and (remaining is None or remaining > 0)):
+            return 0.0
+        wait = reset - self._clock.now().timestamp()
+        return wait if 0 < wait <= _LONGEST_WINDOW else 0.0
 
     def _payload(
         self, batch: MailBatch, compiled: CompiledMail, filled: list[tuple[Recipient, Blocks]], *, alone: bool

@@ -319,8 +319,17 @@ class _Run:
             self._count_unknown = 0
             self._refusals.clear()
             self.pace.passed(len(send_ids))
-            return True
+            return not self._is_used_up(now)
         return False
+
+    def _is_used_up(self, now: datetime) -> bool:
+        """Pause all workers when the service said with its acceptance that it takes no more for a while."""
+        wait = self._mailer.seconds_to_wait
+        if wait <= 0:
+            return False
+        self.result.stopped = "the mail service takes no more requests before its limit is reset"
+        self._order("sending", "", self.result.stopped, until=now + timedelta(seconds=wait))
+        return True
 
     def _record_unknown(self, send_ids: Sequence[str], error: AcceptanceUnknown) -> None:
         """Nobody knows whether these were taken: they are never sent again from here."""

@@ -56,6 +56,10 @@ class Mailer(Protocol):
     def sandbox(self) -> bool:
         """True when the service only validates and sends to nobody; what it takes is `sandboxed`."""
 
+    @property
+    def seconds_to_wait(self) -> float:
+        """In which the service takes no further request, as its last acceptance said; 0 when it said no such thing."""
+
     def render(self, batch: MailBatch) -> Rendered:
         """Build the request body. Pure: no I/O. Raises PlaybookError when the stage's text is broken."""
 

@@ -5,6 +5,7 @@ Truth is `$UPTAKE_HOME/fakegrid/accepted.jsonl`: one line per accepted recipient
 
 from uptake.sandbox.fakegrid.app import Fault, create_fakegrid
 from uptake.sandbox.fakegrid.faults import FAULTS, FaultPlan, FaultyFront
+from uptake.sandbox.fakegrid.rate_limit import RateLimit
 from uptake.sandbox.fakegrid.signing import webhook_public_key
 from uptake.sandbox.fakegrid.webhooks import EventPoster, Reaction, Recipients
 
@@ -14,6 +15,7 @@ __all__ = [
     "Fault",
     "FaultPlan",
     "FaultyFront",
+    "RateLimit",
     "Reaction",
     "Recipients",
     "create_fakegrid",

@@ -21,6 +21,7 @@ from uptake.sandbox.fakegrid.accept_log import AcceptLog
 from uptake.sandbox.fakegrid.access import ALL, Access, refusal
 from uptake.sandbox.fakegrid.logs import MailLogs
 from uptake.sandbox.fakegrid.problem import bad_request
+from uptake.sandbox.fakegrid.rate_limit import Meter, RateLimit
 from uptake.sandbox.fakegrid.records import Records
 from uptake.sandbox.fakegrid.validation import MAX_BYTES, is_sandboxed, problems
 
@@ -40,6 +41,7 @@ def create_fakegrid(
     fault: Fault | None = None,
     keys: Mapping[str, frozenset[str]] | None = None,
     log_lag: timedelta = timedelta(0),
+    limit: RateLimit | None = None,
 ) -> Starlette:
     """Build the app; accepted mail is recorded under `home/fakegrid`.
 
@@ -51,6 +53,7 @@ def create_fakegrid(
         fault: Called in each phase of each request, to test what its caller survives
         keys: More keys, each with its scopes, e.g. `mail.send` or `messages.read`
         log_lag: How long after its acceptance a message first shows in the Email Logs
+        limit: How many mail requests are taken in a window; None takes all, and says nothing of limits
 
     Raises:
         SettingsError: another process serves this home
@@ -63,6 +66,14 @@ def create_fakegrid(
         return None
 
     strike = fault or no_fault
+    meter = None if limit is None else Meter(limit, clock)
+
+    async def limited(request: Request) -> Response:
+        if meter is None:
+            return await mail_send(request)
+        answer = await mail_send(request) if meter.take() else refusal(429, [bad_request("too many requests")])
+        answer.headers.update(meter.headers())
+        return answer
 
     async def mail_send(request: Request) -> Response:
         if (forbidden := access.refused(request, "mail.send")) is not None:
@@ -86,7 +97,7 @@ def create_fakegrid(
         records.close()
 
     return Starlette(
-        routes=[Route("/v3/mail/send", mail_send, methods=["POST"]), *records.routes(access)],
+        routes=[Route("/v3/mail/send", limited, methods=["POST"]), *records.routes(access)],
         exception_handlers={HTTPException: _http_error, Exception: _server_error},
         lifespan=lifespan,
     )
