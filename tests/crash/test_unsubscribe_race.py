@@ -8,7 +8,7 @@ from tests.crash.outbox import KEYS, fill, names
 from tests.crash.unsubscribe_race import Race
 from uptake.adapters.ledger import open_ledger
 
-PEOPLE = 120
+PEOPLE = 100
 
 
 @pytest.mark.parametrize(("database", "workers"), [("sqlite", 1), ("sqlite", 2), ("postgresql", 1), ("postgresql", 3)])
