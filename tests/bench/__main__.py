@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from tests.bench import build, conditions, daily, document, gate, lift, overhead, read, send, storm
+from tests.bench import build, conditions, daily, document, gate, journeys, lift, overhead, read, send, storm
 from tests.bench.harness import IS_FULL_SIZE, Result, say
 
 #: In this order, because a later one may use what an earlier one has built.
 BENCHES: dict[str, ModuleType] = {
     "conditions": conditions,
+    "journeys": journeys,
     "lift": lift,
     "send": send,
     "overhead": overhead,
