@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,17 +139,22 @@ class Uptake(Wiring):
             against=against,
         )
 
-    def backtest(self, name: str, *, days: int) -> _backtest.Backtest:
-        """Say what a playbook would have done over the snapshots of the past days. Writes nothing."""
+    def backtest(
+        self, names: Sequence[str] = (), *, first: date | None = None, last: date | None = None, days: int = 28
+    ) -> _backtest.Backtest:
+        """Say what playbooks (none: all) would have done from `first` (or `days` days) to `last` (or today)."""
+        now = self.clock.now()
+        last = last or now.date()
         return _backtest.backtest(
             self.playbooks,
             self.journeys,
             self.snapshots,
             self.ledger,
-            name=name,
+            names=names,
             source=self.source,
-            days=days,
-            now=self.clock.now(),
+            first=first or last - timedelta(days=days - 1),
+            last=last,
+            now=now,
         )
 
     def approve(self, plan_id: str, *, by: str) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,14 +33,32 @@ def plan(
 
 @app.command()
 def backtest(
-    playbook: str,
-    days: Annotated[int, typer.Option(min=1, max=366, help="How many days back")] = 28,
+    playbooks: Annotated[
+        list[str] | None, typer.Argument(metavar="[PLAYBOOK]...", help="Which, together; none: every one")
+    ] = None,
+    first: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], metavar="DAY", help="First day, as 2026-03-02")
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], metavar="DAY", help="Last day; default: today")
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=3660, help="Instead of --from: how many days up to the last; default 28")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a playbook live through the snapshots of past days: who would have entered, what would have been sent."""
+    """Let playbooks live through the snapshots of past days: who enters, what is sent, where they overlap."""
     from uptake.backtest_summary import backtest_summary
 
-    show(open_home().backtest(playbook, days=days), as_json=as_json, markdown=backtest_summary)
+    if first is not None and days is not None:
+        raise UsageError("say where it begins with --from DAY or with --days, not with both")
+    found = open_home().backtest(
+        playbooks or (),
+        first=None if first is None else first.date(),
+        last=None if last is None else last.date(),
+        days=days or 28,
+    )
+    show(found, as_json=as_json, markdown=backtest_summary)
 
 
 @app.command()
