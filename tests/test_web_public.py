@@ -234,7 +234,7 @@ def test_an_unsubscribe_counts_for_every_address_or_for_none(ledger, client, mon
     assert suppressed(ledger) == set()
 
 
-def test_bodies_that_come_while_others_are_stored_share_one_commit(ledger):
+def test_bodies_that_come_while_others_are_stored_share_one_commit(ledger, monkeypatch):
     """And each is answered after its own."""
     commits: list[int] = []
 
@@ -270,6 +270,9 @@ def test_bodies_that_come_while_others_are_stored_share_one_commit(ledger):
 
     asyncio.run(one_and_then_many())
     assert commits == [1, 19]
+    monkeypatch.setattr("uptake.web_public._MAX_COMMIT_BYTES", 8 * len(BODY))
+    asyncio.run(one_and_then_many())
+    assert commits[2:] == [1, 8, 8, 3], "no transaction grows beyond its limit"
 
 
 def test_when_a_shared_commit_fails_none_of_its_bodies_is_acknowledged(ledger):

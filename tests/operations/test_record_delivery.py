@@ -106,13 +106,15 @@ class _Delivery:
         self.left = [StoredBatch(batch_id=n + 1, body=b"[{}]", received_at=NOW) for n in range(count)]
         self.broken = broken
         self.error = error
-        self.tried: list[int] = []
+        self.tried: list[int] = []  # by themselves
+        self.groups: list[list[int]] = []
 
     def unfolded(self, limit: int, *, after: int = 0) -> list[StoredBatch]:
         return [batch for batch in self.left if batch.batch_id > after][:limit]
 
     def fold_all(self, read: Sequence[ReadBatch], *, now: datetime) -> list[int]:
         found = [one.batch.batch_id for one in read]
+        self.groups.append(found)
         self.tried += found if len(found) == 1 else []
         if self.broken & set(found):
             raise self.error
@@ -133,6 +135,15 @@ def test_a_body_that_cannot_be_folded_stays_and_holds_up_nobody(caplog):
     assert delivery.tried == [1, 2, 5, 6]  # by themselves, each once
     assert "webhook batch 5 cannot be folded (ValueError)" in caplog.text
     assert "customer.example" not in caplog.text
+
+
+def test_small_bodies_are_folded_together_and_long_ones_alone(monkeypatch):
+    monkeypatch.setattr("uptake.operations.record_delivery._EVENTS_AT_ONCE", 5)
+    delivery = _Delivery(0, set(), ValueError())
+    bodies = [json.dumps([bounce(f"n{number}")] * count).encode() for number, count in enumerate((1, 2, 2, 9, 1, 5))]
+    delivery.left = [StoredBatch(batch_id=n + 1, body=body, received_at=NOW) for n, body in enumerate(bodies)]
+    record_delivery(_Ledger(delivery), EVENTS, clock=CLOCK)
+    assert delivery.groups == [[1, 2, 3], [4], [5], [6]]
 
 
 def test_a_ledger_out_of_reach_is_said_and_nothing_is_skipped():
