@@ -19,7 +19,6 @@ import httpx
 
 from tests.crash.outbox import NOW, Outbox, plan_sends
 from uptake import failpoints
-from uptake.domain.sends import SuppressionReason
 from uptake.operations.record_delivery import record_delivery
 from uptake.sandbox.fakegrid import EventPoster, Reaction
 from uptake.testing import FixedClock
@@ -54,10 +53,7 @@ def live(outbox: Outbox, contact_ids: list[str], *, leaves: str) -> None:
     finally:
         poster.close()
     record_delivery(outbox.ledger, outbox.events, clock=outbox.clock)
-    for address_hash in outbox.ledger.people.address_hashes_of(leaves):
-        outbox.ledger.people.suppress(
-            address_hash, reason=SuppressionReason.UNSUBSCRIBED, topic=None, source="t", now=outbox.clock.now()
-        )
+    outbox.ledger.people.unsubscribe(leaves, topic=None, source="t", now=outbox.clock.now())
 
 
 def _has_send(outbox: Outbox, contact_id: str) -> bool:
