@@ -93,8 +93,10 @@ def age_at(now: datetime, since: datetime, quiet: frozenset[int]) -> Age:
 
 def newest_event(warehouse: duckdb.DuckDBPyConnection, as_of: datetime) -> datetime | None:
     """Return when the newest event up to as_of happened; None without any. Raises duckdb.Error."""
+    # Not max(): of the newest alone DuckDB reads the last lines, of a maximum all of them.
     (newest,) = warehouse.execute(
-        "select max(occurred_at) from staging.stg_usage_events where occurred_at <= ?", [as_of.replace(tzinfo=None)]
+        "select occurred_at from staging.stg_usage_events where occurred_at <= ? order by occurred_at desc limit 1",
+        [as_of.replace(tzinfo=None)],
     ).fetchone() or (None,)
     return None if newest is None else newest.replace(tzinfo=UTC)
 

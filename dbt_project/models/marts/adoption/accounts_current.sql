@@ -78,7 +78,7 @@ uses as (
     from daily
     where
         daily.date_day >= (
-            select {{ first_day_of_window('as_of.as_of_day') }}
+            select cast({{ first_day_of_window('as_of.as_of_day') }} as date)
             from as_of
         )
     group by daily.account_id

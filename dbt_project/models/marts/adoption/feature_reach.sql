@@ -54,7 +54,7 @@ uses as (
         on daily.account_id = customers.account_id
     where
         daily.date_day >= (
-            select {{ first_day_of_window('as_of.as_of_day') }}
+            select cast({{ first_day_of_window('as_of.as_of_day') }} as date)
             from as_of
         )
     group by daily.feature_key

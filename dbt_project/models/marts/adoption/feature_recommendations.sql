@@ -34,129 +34,8 @@ taught_recently as (
 
 ),
 
--- Contacts active in the window, by role, and those of them who use a feature; where the account has paid for it.
-active_contacts as (
-
-    select distinct
-        contacts.contact_id,
-        contacts.account_id,
-        contacts.role
-
-    from contact_features
-    inner join contacts
-        on contact_features.contact_id = contacts.contact_id
-    where contact_features.days_used_28 > 0
-
-),
-
-active_roles as (
-
-    select
-        account_id,
-        role,
-        count(*) as count_active
-
-    from active_contacts
-    group by account_id, role
-
-),
-
-role_chances as (
-
-    select
-        active_roles.role,
-        account_features.feature_key,
-        sum(active_roles.count_active) as count_active
-
-    from active_roles
-    inner join account_features
-        on active_roles.account_id = account_features.account_id
-    where account_features.is_entitled
-    group by active_roles.role, account_features.feature_key
-
-),
-
-role_uses as (
-
-    select
-        active_contacts.role,
-        contact_features.feature_key,
-        count(*) as count_using
-
-    from contact_features
-    inner join active_contacts
-        on contact_features.contact_id = active_contacts.contact_id
-    inner join account_features
-        on
-            contact_features.account_id = account_features.account_id
-            and contact_features.feature_key = account_features.feature_key
-    where contact_features.days_used_28 > 0 and account_features.is_entitled
-    group by active_contacts.role, contact_features.feature_key
-
-),
-
-role_shares as (
-
-    select
-        role_chances.role,
-        role_chances.feature_key,
-        role_chances.count_active,
-        coalesce(role_uses.count_using, 0) as count_using,
-        {{ ratio(
-            'sum(role_uses.count_using) over (partition by role_chances.feature_key)',
-            'sum(role_chances.count_active) over (partition by role_chances.feature_key)'
-        ) }} as share
-
-    from role_chances
-    left join role_uses
-        on role_chances.role = role_uses.role and role_chances.feature_key = role_uses.feature_key
-
-),
-
-seldom as (
-
-    select
-        role,
-        feature_key
-
-    from role_shares
-    where
-        role is not null
-        and {{ shrunk_lift('count_using', 'count_active', 'share') }} < {{ var('role_seldom_lift') }}
-        -- Had the role used it like everybody, there would be enough people to see it.
-        and share * count_active >= {{ var('rule_prior') }}
-
-),
-
--- What an account uses speaks for what it does not use.
-advised as (
-
-    select
-        account_features.account_id,
-        rules.feature_key,
-        avg(ln(rules.lift)) as score,
-        max(rules.lift) as lift
-
-    from account_features
-    inner join rules
-        on account_features.feature_key = rules.has_feature_key
-    where account_features.is_entitled and account_features.days_used_28 > 0
-    group by account_features.account_id, rules.feature_key
-    having avg(ln(rules.lift)) > 0
-
-),
-
--- Who has no habit yet begins with the ladder: what goes well with the habits of colleagues comes later.
-habits as (
-
-    select distinct contact_id
-    from contact_features
-    where adoption_state = 'adopted'
-
-),
-
 -- `feature_no` counts the features up the ladder, those without a rung after it; it decides between equals.
-numbered as (
+ordered as (
 
     select
         *,
@@ -168,84 +47,256 @@ numbered as (
 
 ),
 
--- Nothing comes before what it builds on has been used: so what builds on something is looked up from there.
-possible as (
+numbered as (
 
     select
-        base.contact_id,
-        base.account_id,
-        numbered.feature_key,
-        own.adoption_state,
-        base.adoption_state as base_state
+        ordered.*,
+        reach.account_reach,
+        base.feature_no as prerequisite_no
 
-    from contact_features as base
-    inner join numbered
-        on base.feature_key = numbered.prerequisite
-    left join contact_features as own
-        on base.contact_id = own.contact_id and numbered.feature_key = own.feature_key
-
-    union all
-
-    select
-        contacts.contact_id,
-        contacts.account_id,
-        numbered.feature_key,
-        own.adoption_state,
-        cast(null as varchar) as base_state
-
-    from contacts
-    cross join numbered
-    left join contact_features as own
-        on contacts.contact_id = own.contact_id and numbered.feature_key = own.feature_key
-    where numbered.prerequisite is null
+    from ordered
+    left join reach
+        on ordered.feature_key = reach.feature_key
+    left join ordered as base
+        on ordered.prerequisite = base.feature_key
 
 ),
 
--- Who has adopted it needs no lesson.
+-- From here on contacts, accounts and features are numbers: joins on long ids would cost more than all the rest.
+numbered_contacts as (
+
+    select
+        *,
+        row_number() over (order by contact_id) as contact_no
+
+    from contacts
+
+),
+
+entitled as (
+
+    select
+        account_features.account_id,
+        numbered.feature_no,
+        numbered.prerequisite,
+        numbered.prerequisite_no,
+        numbered.ladder_rank,
+        numbered.account_reach,
+        account_features.days_used_28,
+        dense_rank() over (order by account_features.account_id) as account_no
+
+    from account_features
+    inner join numbered
+        on account_features.feature_key = numbered.feature_key
+    where account_features.is_entitled
+
+),
+
+used as (
+
+    select
+        numbered_contacts.contact_no,
+        numbered.feature_no,
+        contact_features.adoption_state,
+        contact_features.days_used_28
+
+    from contact_features
+    inner join numbered_contacts
+        on contact_features.contact_id = numbered_contacts.contact_id
+    inner join numbered
+        on contact_features.feature_key = numbered.feature_key
+
+),
+
+built_on as (
+
+    select distinct prerequisite_no
+    from numbered
+
+),
+
+-- What somebody has used that something builds on.
+bases as (
+
+    select
+        used.contact_no,
+        used.feature_no,
+        used.adoption_state
+
+    from used
+    inner join built_on
+        on used.feature_no = built_on.prerequisite_no
+
+),
+
+-- Who has no habit yet begins with the ladder: what goes well with the habits of colleagues comes later.
+known as (
+
+    select
+        contact_no,
+        max(case when days_used_28 > 0 then 1 else 0 end) as is_active,
+        max(case when adoption_state = 'adopted' then 1 else 0 end) as has_habit
+
+    from used
+    group by contact_no
+
+),
+
+-- What an account uses speaks for what it does not use.
+numbered_rules as (
+
+    select
+        numbered.feature_no,
+        has.feature_no as has_feature_no,
+        rules.lift,
+        ln(rules.lift) as weight
+
+    from rules
+    inner join numbered
+        on rules.feature_key = numbered.feature_key
+    inner join numbered as has
+        on rules.has_feature_key = has.feature_key
+
+),
+
+advised as (
+
+    select
+        entitled.account_no,
+        numbered_rules.feature_no,
+        avg(numbered_rules.weight) as score,
+        max(numbered_rules.lift) as lift
+
+    from entitled
+    inner join numbered_rules
+        on entitled.feature_no = numbered_rules.has_feature_no
+    where entitled.days_used_28 > 0
+    group by entitled.account_no, numbered_rules.feature_no
+    having avg(numbered_rules.weight) > 0
+
+),
+
+-- What each contact's account has paid for, and what the contact makes of it.
+possible as (
+
+    select
+        numbered_contacts.contact_no,
+        numbered_contacts.role,
+        coalesce(known.is_active, 0) as is_active,
+        coalesce(known.has_habit, 0) as has_habit,
+        entitled.account_no,
+        entitled.feature_no,
+        entitled.prerequisite,
+        entitled.prerequisite_no,
+        entitled.ladder_rank,
+        entitled.account_reach,
+        own.adoption_state,
+        coalesce(own.days_used_28, 0) as days_used_28
+
+    from numbered_contacts
+    inner join entitled
+        on numbered_contacts.account_id = entitled.account_id
+    left join known
+        on numbered_contacts.contact_no = known.contact_no
+    left join used as own
+        on numbered_contacts.contact_no = own.contact_no and entitled.feature_no = own.feature_no
+
+),
+
+-- Contacts active in the window, by role, and those of them who use a feature; where the account has paid for it.
+role_uses as (
+
+    select
+        role,
+        feature_no,
+        sum(is_active) as count_active,
+        sum(case when days_used_28 > 0 then 1 else 0 end) as count_using
+
+    from possible
+    group by role, feature_no
+
+),
+
+role_shares as (
+
+    select
+        *,
+        {{ ratio(
+            'sum(count_using) over (partition by feature_no)', 'sum(count_active) over (partition by feature_no)'
+        ) }} as share
+
+    from role_uses
+
+),
+
+seldom as (
+
+    select
+        role,
+        feature_no
+
+    from role_shares
+    where
+        role is not null
+        and {{ shrunk_lift('count_using', 'count_active', 'share') }} < {{ var('role_seldom_lift') }}
+        -- Had the role used it like everybody, there would be enough people to see it.
+        and share * count_active >= {{ var('rule_prior') }}
+
+),
+
+taught as (
+
+    select
+        numbered_contacts.contact_no,
+        numbered.feature_no
+
+    from taught_recently
+    inner join numbered_contacts
+        on taught_recently.contact_id = numbered_contacts.contact_id
+    inner join numbered
+        on taught_recently.feature_key = numbered.feature_key
+
+),
+
+-- Who has adopted it needs no lesson, and nothing comes before what it builds on has been used.
 candidates as (
 
     select
-        possible.contact_id,
-        possible.account_id,
-        possible.feature_key,
-        numbered.feature_no,
-        numbered.ladder_rank,
+        possible.contact_no,
+        possible.account_no,
+        possible.feature_no,
+        possible.ladder_rank,
+        possible.account_reach,
         possible.adoption_state,
-        possible.adoption_state is not null or coalesce(possible.base_state = 'adopted', false) as is_step,
-        seldom.feature_key is not null as is_seldom,
-        case when habits.contact_id is not null then advised.score end as score
+        possible.adoption_state is not null or coalesce(base.adoption_state = 'adopted', false) as is_step,
+        seldom.feature_no is not null as is_seldom,
+        case when possible.has_habit = 1 then advised.score end as score
 
     from possible
-    inner join account_features
-        on
-            possible.account_id = account_features.account_id
-            and possible.feature_key = account_features.feature_key
-            and account_features.is_entitled
-    inner join numbered
-        on possible.feature_key = numbered.feature_key
-    inner join contacts
-        on possible.contact_id = contacts.contact_id
-    left join taught_recently
-        on possible.contact_id = taught_recently.contact_id and possible.feature_key = taught_recently.feature_key
+    left join bases as base
+        on possible.contact_no = base.contact_no and possible.prerequisite_no = base.feature_no
+    left join taught
+        on possible.contact_no = taught.contact_no and possible.feature_no = taught.feature_no
     left join seldom
-        on contacts.role = seldom.role and possible.feature_key = seldom.feature_key
-    left join habits
-        on possible.contact_id = habits.contact_id
+        on possible.role = seldom.role and possible.feature_no = seldom.feature_no
     left join advised
-        on possible.account_id = advised.account_id and possible.feature_key = advised.feature_key
-    where coalesce(possible.adoption_state, 'never') <> 'adopted' and taught_recently.contact_id is null
+        on possible.account_no = advised.account_no and possible.feature_no = advised.feature_no
+    where
+        coalesce(possible.adoption_state, 'never') <> 'adopted'
+        and (possible.prerequisite is null or base.contact_no is not null)
+        and taught.contact_no is null
 
 ),
 
 bests as (
 
     select
-        contact_id,
+        contact_no,
         min(case when is_step and not is_seldom and ladder_rank is not null then feature_no end) as lowest_step,
         max(case when not is_seldom then score end) as best_score
 
     from candidates
-    group by contact_id
+    group by contact_no
 
 ),
 
@@ -266,7 +317,7 @@ placed as (
 
     from candidates
     inner join bests
-        on candidates.contact_id = bests.contact_id
+        on candidates.contact_no = bests.contact_no
 
 ),
 
@@ -274,36 +325,39 @@ placed as (
 ranked as (
 
     select
-        placed.*,
-        reach.account_reach,
+        contact_no,
+        account_no,
+        feature_no,
+        adoption_state,
+        place,
         row_number() over (
-            partition by placed.contact_id
+            partition by contact_no
             order by
-                placed.place + case
-                    when placed.place = 6 then 0.99 / (1 + placed.score)
-                    when placed.place = 7 then 0.99 * (1 - coalesce(reach.account_reach, 0))
+                place + case
+                    when place = 6 then 0.99 / (1 + score)
+                    when place = 7 then 0.99 * (1 - coalesce(account_reach, 0))
                     else 0
-                end + 0.000001 * placed.feature_no
+                end + 0.000001 * feature_no
         ) as recommendation_rank
 
     from placed
-    left join reach
-        on placed.feature_key = reach.feature_key
 
 ),
 
 chosen as (
 
     select
-        *,
+        ranked.*,
         case
-            when place = 2 or place = 6 then 'rule'
-            when ladder_rank is not null then 'ladder'
+            when ranked.place = 2 or ranked.place = 6 then 'rule'
+            when numbered.ladder_rank is not null then 'ladder'
             else 'reach'
         end as chosen_by
 
     from ranked
-    where recommendation_rank <= {{ var('recommendations_per_contact') }}
+    inner join numbered
+        on ranked.feature_no = numbered.feature_no
+    where ranked.recommendation_rank <= {{ var('recommendations_per_contact') }}
 
 ),
 
@@ -311,37 +365,36 @@ chosen as (
 reasons as (
 
     select
-        chosen.contact_id,
-        chosen.feature_key,
+        chosen.contact_no,
+        chosen.feature_no,
         min(because.name) as because_name,
-        max(rules.lift) as lift
+        max(advised.lift) as lift
 
     from chosen
     inner join advised
-        on chosen.account_id = advised.account_id and chosen.feature_key = advised.feature_key
-    inner join rules
-        on chosen.feature_key = rules.feature_key and advised.lift = rules.lift
-    inner join account_features
+        on chosen.account_no = advised.account_no and chosen.feature_no = advised.feature_no
+    inner join numbered_rules
+        on chosen.feature_no = numbered_rules.feature_no and advised.lift = numbered_rules.lift
+    inner join entitled
         on
-            chosen.account_id = account_features.account_id
-            and rules.has_feature_key = account_features.feature_key
-            and account_features.is_entitled
-            and account_features.days_used_28 > 0
-    inner join features as because
-        on rules.has_feature_key = because.feature_key
+            chosen.account_no = entitled.account_no
+            and numbered_rules.has_feature_no = entitled.feature_no
+            and entitled.days_used_28 > 0
+    inner join numbered as because
+        on numbered_rules.has_feature_no = because.feature_no
     where chosen.chosen_by = 'rule'
-    group by chosen.contact_id, chosen.feature_key
+    group by chosen.contact_no, chosen.feature_no
 
 ),
 
 final as (
 
     select
-        chosen.contact_id,
-        chosen.account_id,
+        numbered_contacts.contact_id,
+        numbered_contacts.account_id,
         chosen.recommendation_rank,
-        chosen.feature_key,
-        features.name
+        numbered.feature_key,
+        numbered.name
         || case chosen.adoption_state
             when 'tried' then ' was tried, but is not a habit yet'
             when 'lapsed' then ' was a habit once and is not any more'
@@ -349,23 +402,25 @@ final as (
         end
         || coalesce('; it builds on ' || prerequisites.name || ', already in use', '')
         || case chosen.chosen_by
-            when 'ladder' then '; rung ' || chosen.ladder_rank || ' of the ladder'
+            when 'ladder' then '; rung ' || numbered.ladder_rank || ' of the ladder'
             when 'rule'
                 then
                     '; accounts which use ' || reasons.because_name || ' also use it, '
                     || cast(cast(reasons.lift as decimal(10, 1)) as varchar) || ' times as often'
             else
-                coalesce('; used by ' || cast(round(100 * chosen.account_reach) as bigint) || ' % of accounts', '')
+                coalesce('; used by ' || cast(round(100 * numbered.account_reach) as bigint) || ' % of accounts', '')
         end as reason,
         chosen.chosen_by
 
     from chosen
-    inner join features
-        on chosen.feature_key = features.feature_key
-    left join features as prerequisites
-        on features.prerequisite = prerequisites.feature_key
+    inner join numbered_contacts
+        on chosen.contact_no = numbered_contacts.contact_no
+    inner join numbered
+        on chosen.feature_no = numbered.feature_no
+    left join numbered as prerequisites
+        on numbered.prerequisite_no = prerequisites.feature_no
     left join reasons
-        on chosen.contact_id = reasons.contact_id and chosen.feature_key = reasons.feature_key
+        on chosen.contact_no = reasons.contact_no and chosen.feature_no = reasons.feature_no
 
 )
 
