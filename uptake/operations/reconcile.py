@@ -8,9 +8,10 @@ What the log shows is stored and folded as if the webhook had told it: there is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from uptake import failpoints
 from uptake.errors import MailerError, UptakeError
@@ -161,8 +162,7 @@ def _look_up(
     wanted = [
         row
         for row in ledger.read("unresolved_sends")
-        if row["address"] is not None
-        and row["sending_at"] is not None
+        if row["sending_at"] is not None
         and (include_held if row["status"] == "held" else now - row["sending_at"] >= ASKED_AFTER)
     ]
     if not wanted:
@@ -172,11 +172,23 @@ def _look_up(
     seen: dict[str, LoggedMail] = {}
     for row in wanted:
         result.asked += 1
-        for mail in log.to_address(row["address"], row["sending_at"] - _MARGIN):
+        for mail in _to_recipient(log, row):
             if is_new(mail):
                 seen[mail.message_id] = mail
     told = learn.from_mails(list(seen.values()))
     result.found = len(told & {row["send_id"] for row in wanted})
+
+
+def _to_recipient(log: MailLog, send: Mapping[str, Any]) -> Iterable[LoggedMail]:
+    """Return what was taken for the address a message was made for.
+
+    Who has moved or was forgotten since is known by the hash alone: then everything from around that time is read.
+    """
+    since = send["sending_at"] - _MARGIN
+    if send["address"] is not None:
+        return log.to_address(send["address"], since)
+    around = log.between(since, send["sending_at"] + ASKED_AFTER)
+    return [mail for mail in around if mail.address_hash == send["address_hash"]]
 
 
 class _Learner:

@@ -47,8 +47,9 @@ where status in ('unknown', 'held')
 order by send_key
 
 -- unresolved_sends --
--- Unknown or held, with the address to ask the mail service's log about (NULL once it is erased).
-select s.send_id, s.status, s.sending_at, p.address
+-- Unknown or held, with the address to ask the mail service's log about: NULL once it is another one, or erased.
+select s.send_id, s.status, s.sending_at, s.address_hash,
+    case when p.address_hash = s.address_hash then p.address end as address
 from sends as s
 left join people as p on s.contact_id = p.contact_id
 where s.status in ('unknown', 'held')
@@ -155,6 +156,32 @@ from tasks as t
 left join people as p on t.contact_id = p.contact_id
 where t.status = 'open'
 order by t.due_at, t.task_id
+
+-- tasks_to_post --
+-- What the task webhook is still to be told, the oldest first: every open task, and of closed ones those that it was told
+-- of, or was to be told of, while they were open.
+select
+    t.task_id, t.enrollment_id, t.stage_key, t.playbook, t.account_id, t.contact_id, t.version_id, t.feature_key,
+    t.title, t.owner, t.facts, t.due_at, t.opened_at, t.status, t.closed_at, t.close_reason, e.entry_no,
+    case when t.status = 'open' then 'opened' else 'closed' end as event,
+    p.given_name, p.full_name, p.role, p.locale
+from tasks as t
+inner join enrollments as e on t.enrollment_id = e.enrollment_id
+left join people as p on t.contact_id = p.contact_id
+left join task_posts as opened on t.task_id = opened.task_id and opened.event = 'opened'
+left join task_posts as closed on t.task_id = closed.task_id and closed.event = 'closed'
+where
+    (t.status = 'open' and opened.posted_at is null)
+    or (t.status <> 'open' and opened.task_id is not null and closed.posted_at is null)
+order by t.task_id
+limit :at_most
+
+-- waiting_task_posts --
+-- What could not be posted yet; that a task is open is no news any more once it is closed.
+select count(*) as count_posts, min(w.noted_at) as first_noted_at, min(w.trouble) as trouble
+from task_posts as w
+inner join tasks as t on w.task_id = t.task_id
+where w.posted_at is null and w.trouble is not null and (w.event = 'closed' or t.status = 'open')
 
 -- task --
 select task_id, playbook, stage_key, account_id, contact_id, status, closed_by, close_reason, closed_at
