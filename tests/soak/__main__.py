@@ -27,7 +27,9 @@ ALWAYS = ("mails", "duplicates", "losses")  # what every test counts
 #: The module of each test. They are imported when they are run, so that one broken test does not stop the others.
 MODULES = {
     "T1": "kills",
-    "T2": "worlds",
+    "T2": "random_kills",
+    "T3": "simulation",
+    "T4": "machine",
     "T5": "faults",
     "T6": "storm",
     "T7": "storm_kills",
@@ -43,6 +45,7 @@ MODULES = {
     "T22": "prefect_kills",
     "T23": "migrations",
     "J1": "schedules",
+    "J2": "worlds",
 }
 
 
