@@ -12,22 +12,22 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import httpx
 import orjson
 import sqlalchemy as sa
 
-from tests.crash.outbox import API_KEY, KEYS, LINKS, NOW, RELEASE, OneSnapshot, address_of
+from tests.crash.oracle import judge, request_came, watches
+from tests.crash.orders import ORDERS, control
+from tests.crash.outbox import API_KEY, KEYS, LINKS, NOW, OneSnapshot, address_of
 from tests.crash.scheduler import Process, Scheduler
 from tests.crash.small_world import (
-    ARMS,
     PEOPLE,
     STAGES,
     TWO_STAGES,
@@ -36,24 +36,19 @@ from tests.crash.small_world import (
     dump,
     enter_all,
     journeys,
-    load,
     plan_first,
 )
 from tests.crash.wire import EVERY_FAULT, Service, Wire
 from uptake import failpoints
 from uptake.adapters.ledger import open_ledger
-from uptake.adapters.ledger.delivery import SqlDelivery
-from uptake.adapters.ledger.sends import SqlSends
 from uptake.adapters.sendgrid import SendGridMailer
 from uptake.adapters.sendgrid_events import SendGridEvents
 from uptake.adapters.sendgrid_logs import SendGridLogs
-from uptake.domain.ids import address_hash
-from uptake.domain.sends import TAKEN, DeliveryEvent, SuppressionReason
 from uptake.errors import UptakeError
 from uptake.operations.reconcile import guard, reconcile
 from uptake.operations.record_delivery import record_delivery
 from uptake.operations.send import send_due
-from uptake.ports import ReadBatch, Run
+from uptake.ports import Run
 
 BASE = "https://mail.simulated.example"
 _JUMPS = (1, 1, 1, 5, 20, 20, 70, 130, 200, 400, 1_900, 3_700, 11_000, 90_000)  # seconds
@@ -124,7 +119,7 @@ class Simulations:
     def live(self, seed: int) -> Outcome:
         self._beginning.backup(self.raw)
         world = World(self, seed)
-        with world.scheduler.takes_over(), world.watches():
+        with world.scheduler.takes_over(), watches(world):
             try:
                 world.live()
             finally:
@@ -157,7 +152,8 @@ class World:
             lag=chance.choice((timedelta(0), timedelta(minutes=10), timedelta(minutes=59))),
         )
         self.service.log_fails = chance.choice((0, 0, 0.3))
-        self.service.on_request, self.service.on_accepted = self._request_came, self._will_be_told
+        self.service.on_request = lambda body, lines: request_came(self, body, lines)
+        self.service.on_accepted = self._will_be_told
         self.snapshot = OneSnapshot(Path("/nowhere"))
         self.stages = STAGES[: chance.choice((1, 1, 2))]
         self.witness, self.events = MemoryWitness(), SendGridEvents(KEYS.pseudonym)
@@ -197,7 +193,7 @@ class World:
         begin("person", self._orders)
         self.scheduler.run(self.chance.choice((150, 250, 400)), self._between)
         self._make_peace()
-        self._judge()
+        judge(self)
 
     def _between(self, alive: list[Process]) -> None:
         chance = self.chance
@@ -279,7 +275,7 @@ class World:
                 run=run, now=now,
             )  # fmt: skip
             for journey in endings:
-                self._stopped("contact", journey.contact_id, journey.ending or "", self.scheduler.current)
+                self.stopped("contact", journey.contact_id, journey.ending or "", self.scheduler.current)
 
     def _tells(self, process: Process) -> None:
         while True:
@@ -314,72 +310,9 @@ class World:
         while True:
             self._idle(20, 60, 100)
             with self._survives(process):
-                order = self.chance.choice(_ORDERS)
+                order = self.chance.choice(ORDERS)
                 self.scheduler.trace.append(f"{process.name} orders {order.__name__}")
                 order(self, self.chance.choice(PEOPLE), process)
-
-    def unsubscribe(self, contact_id: str, process: Process) -> None:
-        for one in self.ledger.people.address_hashes_of(contact_id):
-            topic = self.chance.choice((None, "training", "other"))
-            self.ledger.people.suppress(
-                one, reason=SuppressionReason.UNSUBSCRIBED, topic=topic, source="web", now=self.scheduler.now()
-            )
-            if topic != "other":
-                self._stopped("address", one, "unsubscribed", process)
-
-    def import_list(self, contact_id: str, process: Process) -> None:
-        listed = address_hash(KEYS.pseudonym, self.addresses[contact_id])
-        self.ledger.people.suppress_all(
-            [listed], reason=SuppressionReason.IMPORTED, source="list", now=self.scheduler.now()
-        )
-        self._stopped("address", listed, "imported", process)
-
-    def forget(self, contact_id: str, process: Process) -> None:
-        hashed = address_hash(KEYS.pseudonym, self.addresses[contact_id])
-        self.ledger.erasures.erase(hashed, by="Grace", now=self.scheduler.now())
-        self._stopped("address", hashed, "erased", process)
-
-    def reach_goal(self, contact_id: str, _process: Process) -> None:
-        self.reached_goal.add(contact_id)
-
-    def leave(self, contact_id: str, process: Process) -> None:
-        self.ledger.enrollments.leave(RELEASE.name, contact_id, reason="asked", by="Grace", now=self.scheduler.now())
-        self._stopped("contact", contact_id, "taken out", process)
-
-    def move(self, contact_id: str, _process: Process) -> None:
-        """Somebody has another address from now on."""
-        self.addresses[contact_id] = f"{contact_id}-moved@customer.example"
-        load(self.ledger, {contact_id: self.addresses[contact_id]}, now=self.scheduler.now())
-
-    def pause(self, contact_id: str, process: Process) -> None:
-        scope, target = self.chance.choice(
-            (("all", "*"), ("playbook", RELEASE.name), ("sending", ""), ("account", contact_id))
-        )
-        self._control(scope, target, "pause", process)
-
-    def stop(self, contact_id: str, process: Process) -> None:
-        self._control("account", contact_id, "stop", process)
-
-    def resume(self, _contact_id: str, process: Process) -> None:
-        for scope, target in (("all", "*"), ("playbook", RELEASE.name), ("sending", "")):
-            self._control(scope, target, "resume", process)
-
-    def _control(self, scope: Any, target: str, action: Any, process: Process | None) -> None:
-        self.ledger.releases.control(scope, target, action, reason=action, by="Grace", now=self.scheduler.now())
-        commit = self._commit_of(process)
-        if action == "resume":
-            self.stops.lift(scope, target, commit)
-        else:
-            self.stops.add(scope, target, f"{scope} {action}", commit)
-
-    def release(self, _contact_id: str, process: Process) -> None:
-        """A person who saw the list of what is stuck orders one of them again."""
-        stuck = [row["send_id"] for row in self.ledger.read("stuck_sends") if row["status"] == "held"]
-        if stuck:
-            one = self.chance.choice(stuck)
-            self.released[one] += self.ledger.sends.release(
-                [one], by="Grace", reason="asked them", now=self.scheduler.now()
-            )
 
     @contextmanager
     def _survives(self, process: Process) -> Iterator[None]:
@@ -389,68 +322,11 @@ class World:
         except UptakeError as error:
             self.scheduler.trace.append(f"{process.name} ends with {type(error).__name__}")
 
-    # --- what is checked while it happens ------------------------------------------------------------------
-
-    @contextmanager
-    def watches(self) -> Iterator[None]:
-        """Note with which transaction each intent was committed, and each stop that the mail service told of."""
-        intend: Callable[..., Mapping[str, Any]] = SqlSends.intend
-        fold: Callable[..., list[int]] = SqlDelivery.fold_all
-
-        def intending(sends: SqlSends, send_ids: list[str], **options: Any) -> Mapping[str, Any]:
-            failures = intend(sends, send_ids, **options)
-            if not failures:
-                self.intents.update(dict.fromkeys(send_ids, self._commit_of(self.scheduler.current)))
-            return failures
-
-        def folding(delivery: SqlDelivery, read: list[ReadBatch], **options: Any) -> list[int]:
-            new = fold(delivery, read, **options)
-            for event in (event for one in read for event in one.events):
-                if _stops(event):
-                    hashed = address_hash(KEYS.pseudonym, event.address)
-                    self._stopped("address", hashed, event.event, self.scheduler.current)
-            return new
-
-        with mock.patch.object(SqlSends, "intend", intending), mock.patch.object(SqlDelivery, "fold_all", folding):
-            yield
-
-    def _commit_of(self, process: Process | None) -> int:
+    def commit_of(self, process: Process | None) -> int:
         return self.scheduler.count_commits if process is None else process.commit
 
-    def _stopped(self, kind: str, target: str, what: str, process: Process | None) -> None:
-        self.stops.add(kind, target, what, self._commit_of(process))
-
-    def _request_came(self, body: bytes, lines: list[dict[str, Any]]) -> None:
-        """A whole request is at the service: who is in it may be written to, and the ledger knows."""
-        hashed = hashlib.sha256(body).hexdigest()
-        for line in lines:
-            send_id, commit = line["send_id"], self.intents.get(line["send_id"], 0)
-            row = self.raw.execute(
-                "select contact_id, status, attempt, body_hash, arm, address_hash from sends where send_id = ?",
-                [send_id],
-            ).fetchone()
-            if row is None or not commit:
-                self.losses.append(f"{send_id} left without an intent")
-                continue
-            contact_id, status, attempt, body_hash, arm, intended_for = row
-            reached = address_hash(KEYS.pseudonym, line["to"])
-            if not self.released[send_id]:  # what a person sends again may overtake what a halted worker still holds
-                if attempt < 1 or status in ("planned", "claimed", "withheld"):
-                    self.losses.append(f"{send_id} left while it was {status}, attempt {attempt}")
-                if (body_hash, intended_for) != (hashed, reached):
-                    self.losses.append(f"{send_id}: another body or address than was intended")
-            if arm != "treatment" or ARMS[contact_id] != "treatment":
-                self.losses.append(f"{send_id} left for somebody in {arm}")
-            broken = self.stops.at(
-                commit,
-                ("address", reached),
-                ("contact", contact_id),
-                ("account", contact_id),
-                ("all", "*"),
-                ("playbook", RELEASE.name),
-                ("sending", ""),
-            )
-            self.losses += [f"{send_id} left after: {what}" for what in broken]
+    def stopped(self, kind: str, target: str, what: str, process: Process | None) -> None:
+        self.stops.add(kind, target, what, self.commit_of(process))
 
     def _will_be_told(self, lines: list[dict[str, Any]]) -> None:
         """Think of what becomes of accepted mail."""
@@ -496,57 +372,18 @@ class World:
         """Open what a person or a refusal has closed; a stop stays. Tell whether the ledger is taken for an old one."""
         controls = self.ledger.releases.controls()
         if controls.everything is not None:
-            self._control("all", "*", "resume", None)
+            control(self, "all", "*", "resume", None)
         if controls.sending_locked is not None or controls.sending_paused_until is not None:
-            self._control("sending", "", "resume", None)
+            control(self, "sending", "", "resume", None)
         for scope, ordered in (("playbook", controls.playbooks), ("account", controls.accounts)):
             for target in [target for target, action in ordered.items() if action == "pause"]:
-                self._control(scope, target, "resume", None)
+                control(self, scope, target, "resume", None)
         return controls.forgotten is not None
 
     def _is_over(self) -> bool:
         found = journeys(self.raw, self.stages)
         is_decided = not any(one.next_stage is not None and one.arm == "treatment" for one in found)
         return is_decided and not self.untold and self.ledger.releases.controls().forgotten is None
-
-    def _judge(self) -> None:
-        log = Counter(line["send_id"] for line in self.service.accepted.all)
-        rows = self.raw.execute("select send_id, status, reason, detail, contact_id from sends").fetchall()
-        known = {row[0] for row in rows}
-        lost = [f"{send_id} was accepted and is not in the ledger" for send_id in set(log) - known]
-        listed = {row["send_id"] for row in self.ledger.read("stuck_sends")}
-        for send_id, status, reason, detail, contact_id in rows:
-            if status in TAKEN and not log[send_id]:
-                lost.append(f"{send_id} is {status} and was never accepted")
-            elif log[send_id] and status not in TAKEN:
-                lost.append(f"{send_id} was accepted and is {status}")
-            elif status in ("planned", "claimed", "sending", "unknown"):
-                lost.append(f"{send_id} is left {status}")
-            elif status == "held" and send_id not in listed:
-                lost.append(f"{send_id} is held and not listed")
-            elif (status == "withheld" and not reason) or (status == "failed" and not detail):
-                lost.append(f"{send_id} is {status} without a reason")
-            if ARMS[contact_id] != "treatment":
-                lost.append(f"{send_id} was planned for {ARMS[contact_id]}")
-        fences = [fence for (fence,) in self.raw.execute("select fence from runs order by run_id")]
-        if fences != sorted(set(fences)):
-            lost.append(f"fences went {fences}")
-        arms = dict(self.raw.execute("select account_id, arm from assignments").fetchall())
-        if arms != ARMS:
-            lost.append(f"arms became {arms}")
-        keys = set()
-        for (body,) in self.raw.execute("select body from webhook_batches"):
-            keys |= {event.event_key for event in self.events.read(body, received_at=NOW)[0]}
-        stored = {key for (key,) in self.raw.execute("select event_key from delivery_events")}
-        is_whole = not any(stop.what == "erased" for stops in self.stops.known.values() for stop in stops)
-        if is_whole and keys != stored:  # the bodies of the forgotten are rewritten
-            lost.append(f"{len(keys)} events were acknowledged, {len(stored)} are stored")
-        for pragma, expected in (("quick_check", [("ok",)]), ("foreign_key_check", [])):
-            if (found := self.raw.execute(f"pragma {pragma}").fetchall()) != expected:
-                lost.append(f"{pragma}: {found}")
-        if b"@customer" in dump(self.raw, without=("people", "webhook_batches")):
-            lost.append("an address stands outside of people")
-        self.losses += lost
 
     def outcome(self) -> Outcome:
         log = Counter(line["send_id"] for line in self.service.accepted.all)
@@ -565,29 +402,12 @@ class World:
         )
 
 
-_ORDERS = (
-    World.unsubscribe, World.unsubscribe, World.import_list, World.forget, World.reach_goal, World.leave, World.move,
-    World.pause, World.pause, World.stop, World.resume, World.resume, World.resume, World.release, World.release,
-)  # fmt: skip
-
-
 class _Logs(httpx.BaseTransport):
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         return self._service.logs(request)
-
-
-def _stops(event: DeliveryEvent) -> bool:
-    """Whether the mail service says that this address gets nothing more of this topic."""
-    match event.event.value:
-        case "bounce":
-            return event.kind != "blocked"
-        case "dropped":
-            return event.reason == "Bounced Address"
-        case name:
-            return name in ("spamreport", "unsubscribe", "group_unsubscribe")
 
 
 def _fast(connection: sqlite3.Connection, _record: object) -> None:
