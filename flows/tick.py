@@ -13,6 +13,7 @@ from uptake.bootstrap import open_uptake
 from uptake.errors import UptakeError
 from uptake.markdown import tick_headline, tick_summary
 from uptake.run_states import done, held, refused
+from uptake.task_list import task_board
 
 
 @flow(name="tick")
@@ -25,7 +26,9 @@ def tick() -> State[Any]:
     try:
         with closing(open_uptake()) as uptake:
             report = uptake.tick()
+            board = task_board(uptake.ledger.read("open_tasks"), now=uptake.clock.now())
     except UptakeError as error:
         return refused(error)
     create_markdown_artifact(tick_summary(report), key="tick", description="What this tick decided and sent")
+    create_markdown_artifact(board, key="tasks", description="What people are to do, the most urgent first")
     return held(report.reasons) if report.reasons else done(tick_headline(report))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from uptake.domain.catalogue import source_name
-from uptake.errors import Refused, SettingsError, UsageError
+from uptake.errors import Refused, SettingsError, UptakeError, UsageError
 from uptake.operations import approve as _approve
 from uptake.operations import backtest as _backtest
 from uptake.operations import by_hand as _by_hand
@@ -24,6 +24,7 @@ from uptake.operations import inspect as _inspect
 from uptake.operations import measure as _measure
 from uptake.operations import override as _override
 from uptake.operations import plan as _plan
+from uptake.operations import post_tasks as _post_tasks
 from uptake.operations import preview as _preview
 from uptake.operations import reconcile as _reconcile
 from uptake.operations import record_delivery as _record_delivery
@@ -38,7 +39,7 @@ from uptake.operations import tasks as _tasks
 from uptake.operations import tick as _tick
 from uptake.operations.status import Status
 from uptake.operations.tick_report import TickReport
-from uptake.ports import Claimed
+from uptake.ports import Claimed, Clock
 from uptake.settings import Settings
 from uptake.wiring import Wiring
 
@@ -204,7 +205,21 @@ class Uptake(Wiring):
             owner=self.owner,
             witness=self.witness,
         )
-        return TickReport(folded=folded, decided=decided, sent=sent, reconciled=reconciled)
+        told = self._post_tasks(clock)  # last of all: whoever is told of tasks stands in nobody's way
+        return TickReport(folded=folded, decided=decided, sent=sent, reconciled=reconciled, told=told)
+
+    def _post_tasks(self, clock: Clock) -> _post_tasks.Posted | None:
+        """Tell the workspace's task webhook what is new; None where it has none."""
+        from uptake.adapters.templates import fill_words
+
+        try:
+            receiver = self.task_receiver
+        except UptakeError as error:  # a wrong file or setting: nobody is told, and everybody is mailed as ever
+            return _post_tasks.Posted(trouble=str(error))
+        if receiver is None:
+            self.ledger.tasks.drop_posts()
+            return None
+        return _post_tasks.post_tasks(self.ledger, receiver, self.snapshots, self.merge_fields, fill_words, clock=clock)
 
     def record_delivery(self) -> _record_delivery.DeliveryResult:
         """Fold the webhook bodies that are stored."""

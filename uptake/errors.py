@@ -9,6 +9,7 @@
   - SnapshotError        a snapshot is missing, damaged or lacks a column (exit code 1)
   - TransformError       dbt could not build the marts (exit code 1)
   - LedgerError          the ledger is locked, foreign or of another version (exit code 1)
+  - TaskNotTaken         the task webhook did not take a post: it is posted again by the next tick
   - MailerError
     + MailerUnavailable  certainly not accepted (no connection, 429): try again later
     + AcceptanceUnknown  may have been accepted (time-out, 5xx): keep the claim, never send again
@@ -60,6 +61,14 @@ class TransformError(UptakeError):
 
 class LedgerError(UptakeError):
     """The ledger is locked, foreign or of another version."""
+
+
+class TaskNotTaken(UptakeError):
+    """The task webhook did not take a post; `is_down`: it would take no other now, either."""
+
+    def __init__(self, message: str, *, is_down: bool) -> None:
+        super().__init__(message)
+        self.is_down = is_down
 
 
 class MailerError(UptakeError):

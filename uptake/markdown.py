@@ -161,6 +161,11 @@ def tick_summary(report: TickReport) -> str:
     ]
     if report.folded.new_events:
         parts.append(f"{report.folded.new_events:,} delivery events were taken in.")
+    if report.told is not None and report.told.posted:
+        parts.append(f"The task webhook was told of {report.told.posted:,} tasks.")
+    if report.told is not None and report.told.trouble is not None:
+        told = cell(report.told.trouble)
+        parts.append(f"**The task webhook was not told of all tasks**; a later tick tries again: {told}")
     if decided.snapshot_id:
         parts.append(f"Snapshot `{decided.snapshot_id}`.")
     return "\n\n".join(parts)

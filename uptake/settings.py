@@ -47,6 +47,9 @@ class Settings(BaseSettings):
         default=timedelta(days=30), description="How long a webhook body, which holds addresses, is kept as it came"
     )
     webhook_public_key: str | None = Field(default=None, description="SendGrid's event webhook key, base64 DER")
+    task_webhook_secret: SecretStr | None = Field(
+        default=None, description="Signs what the workspace's task_webhook is told; whsec_ and base64, or any text"
+    )
     public_url: str = Field(default="http://127.0.0.1:8025", description="Where recipients reach web_public")
     sandbox: bool = Field(default=False, description="Run on the sandbox clock against fakegrid")
 

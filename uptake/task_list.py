@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
+from typing import Any
 
 from uptake.markdown import table
 from uptake.operations.tasks import COLUMNS, Task
 
+BOARD = 100  # rows that a page shows
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would take such a cell for a formula, and run it
 
 
@@ -38,3 +41,23 @@ def task_summary(tasks: Sequence[Task]) -> str:
     ]  # fmt: skip
     head = ["task", "what", "owner", "until", "account", "contact", "playbook"]
     return f"{len(tasks)} open\n\n" + table(head, rows)
+
+
+def task_board(rows: Sequence[Mapping[str, Any]], *, now: datetime) -> str:
+    """Return the open tasks of the ledger as Markdown, for whoever sees Prefect's page: ids alone, no name."""
+    if not rows:
+        return "# No task is open"
+    overdue = sum(row["due_at"] < now for row in rows)
+    cells = [
+        (
+            row["task_id"], row["title"], row["owner"] or "nobody", f"{row['due_at']:%Y-%m-%d}",
+            row["due_at"] < now, row["account_id"], row["contact_id"], f"{row['playbook']}/{row['stage_key']}",
+        )
+        for row in rows[:BOARD]
+    ]  # fmt: skip
+    head = ("task", "what", "owner", "until", "overdue", "account", "contact", "playbook")
+    parts = [f"# {len(rows):,} tasks are open, {overdue:,} of them overdue", table(head, cells)]
+    if len(rows) > len(cells):
+        parts.append(f"... and {len(rows) - len(cells):,} more: `uptake tasks --csv` lists all.")
+    parts.append("`uptake tasks` adds the facts and what could be said, `uptake done TASK` closes one.")
+    return "\n\n".join(parts)

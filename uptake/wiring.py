@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from uptake.adapters.sendgrid_suppressions import SendGridSuppressions
     from uptake.adapters.snapshots_duckdb import DuckSnapshots
     from uptake.adapters.suites_gx import GxSuites
+    from uptake.adapters.task_webhook import TaskWebhook
     from uptake.adapters.tokens import Tokens
     from uptake.adapters.transformer_dbt import DbtTransformer
     from uptake.adapters.witness_file import WitnessFile
@@ -200,6 +201,19 @@ class Wiring:
             mailer, settings.mail_sink, allowed=[one.strip() for one in settings.mail_allowed.split(",") if one.strip()]
         )
 
+    @cached_property
+    def task_receiver(self) -> TaskWebhook | None:
+        """Who is told of tasks; outside production nobody beyond this machine. Raises PlaybookError, SettingsError."""
+        webhook, settings = self.playbooks.workspace().task_webhook, self.settings
+        if webhook is None:
+            return None
+        from uptake.adapters.task_webhook import TaskWebhook
+
+        only_loopback = None
+        if settings.sandbox or settings.environment != "production":
+            only_loopback = "this is a sandbox" if settings.sandbox else f"UPTAKE_ENVIRONMENT is {settings.environment}"
+        return TaskWebhook(webhook.url, settings.task_webhook_secret, only_loopback=only_loopback)
+
     def _api_key(self, special: SecretStr | None = None) -> str:
         """Return the key that SendGrid takes, or fakegrid; '' when none is set."""
         own = special or self.settings.sendgrid_api_key
@@ -327,6 +341,6 @@ class Wiring:
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("ledger", "mailer", "mail_log", "mail_eraser", "suppression_lists", "marts"):
-            if name in self.__dict__:
+        for name in ("ledger", "mailer", "mail_log", "mail_eraser", "suppression_lists", "task_receiver", "marts"):
+            if self.__dict__.get(name) is not None:
                 self.__dict__[name].close()

@@ -79,7 +79,10 @@ def test_approving_keeps_the_name_and_ticking_again_sends_nothing_twice(ended: E
     assert f"| accepted by the mail service | {len(sent) - len(before)} |" in shown["tick"]
     ended(tick)  # a person who won one mail of two in the first tick gets the other one now
     sent = mails(uptake)
-    assert "0 mails accepted" in ui.artifacts(run_id(ended(tick)))["tick"]
+    shown = ui.artifacts(run_id(ended(tick)))
+    assert "0 mails accepted" in shown["tick"]
+    count = len(uptake.ledger.read("open_tasks"))
+    assert shown["tasks"].startswith(f"# {count:,} tasks are open" if count else "# No task is open")
     assert mails(uptake) == sent
     assert len(set(sent)) == len(sent)
 

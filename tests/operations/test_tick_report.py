@@ -6,6 +6,7 @@ import json
 from collections import Counter
 
 from uptake.domain.eligibility import Reason
+from uptake.operations.post_tasks import Posted
 from uptake.operations.reconcile import ReconcileResult
 from uptake.operations.record_delivery import DeliveryResult
 from uptake.operations.send import SendResult
@@ -35,6 +36,10 @@ def test_everything_that_was_counted_has_a_name():
         "held": 1,
     }
     assert "found" not in report().counts, "nothing was asked"
+    told = report(told=Posted(posted=6, trouble="answered 503"))
+    assert told.counts["tasks_posted"] == 6
+    assert "tasks_posted" not in report().counts
+    assert told.reasons == report().reasons, "nobody who is told of tasks stands in the way of mail"
 
 
 def test_every_part_says_why_something_did_not_happen():

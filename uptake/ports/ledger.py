@@ -289,6 +289,15 @@ class Tasks(Protocol):
     def close(self, task_id: int, *, outcome: Literal["done", "declined"], reason: str, by: str, now: datetime) -> None:
         """Close an open task; the same words again change nothing. Raises Refused when it is not open."""
 
+    def note_posts(self, posts: Sequence[tuple[int, str]], *, now: datetime) -> None:
+        """Note what the task webhook is to be told: (task_id, `opened` or `closed`)."""
+
+    def end_post(self, task_id: int, event: str, *, trouble: str | None, now: datetime) -> None:
+        """Say that one was taken, or why not."""
+
+    def drop_posts(self) -> None:
+        """Forget what is still to be told: there is nobody to tell it to any more."""
+
 
 class Ledger(Protocol):
     """Operational truth."""

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. A ledger with a larger number was written by newer code.
-HEAD = "0005"
+HEAD = "0006"
 #: Alembic's own table; named so that it never meets another program's in a shared database.
 VERSION_TABLE = "uptake_schema_version"
 #: `PRAGMA application_id` of our SQLite files: "UPTK".
@@ -365,6 +365,19 @@ tasks = sa.Table(
     sa.UniqueConstraint("enrollment_id", "stage_key"),
     sa.Index("uq_tasks_open", "account_id", "dedupe_key", unique=True, **_where("status = 'open'")),
     sa.Index(None, "contact_id"),
+)
+
+# What the workspace's task webhook was told, and is still to be told; noted before the first try.
+task_posts = sa.Table(
+    "task_posts",
+    metadata,
+    sa.Column("task_id", Key, sa.ForeignKey("tasks.task_id"), primary_key=True),
+    _text("event", primary_key=True),  # opened, closed
+    _time("noted_at"),
+    _time("posted_at", null=True),
+    _text("trouble", null=True),  # why the last try failed
+    sa.Index("ix_task_posts_waiting", "task_id", **_where("posted_at IS NULL")),
+    sqlite_with_rowid=False,
 )
 
 # --- what the mail service tells ------------------------------------------------------------------------
