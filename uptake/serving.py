@@ -30,8 +30,8 @@ def serve_all(uptake: Uptake, *, host: str, public_port: int, internal_port: int
         if not uptake.settings.sandbox:
             internal = create_internal_app(uptake.home)
             web = running.enter_context(Serving(public, host=host, port=public_port))
-            running.enter_context(Serving(internal, port=internal_port))
-            console.print(f"Public pages    {web.url}\nInternal pages  http://127.0.0.1:{internal_port}")
+            pages = running.enter_context(Serving(internal, port=internal_port))
+            console.print(f"Public pages    {web.url}\nInternal pages  {pages.url}")
             while True:
                 time.sleep(_POLL_SECONDS)
         _serve_sandbox(uptake, running, public, console)
