@@ -67,7 +67,8 @@ class Recording:
         for index, call in enumerate(done):
             is_safe = index < synced.get(call.file, -1)
             if call.kind == "delete":
-                if call.offset or chance.random() < 0.5:  # its folder was synced, or not
+                # File systems keep what they do to folders in order: any later sync takes this along.
+                if index < max(synced.values(), default=-1) or chance.random() < 0.5:
                     files.pop(call.file, None)
             elif call.kind in ("write", "truncate") and (is_safe or chance.random() < 0.6):
                 _apply(files.setdefault(call.file, bytearray()), call, None if is_safe else chance)
@@ -161,7 +162,7 @@ class _Hook:
     def _deleted(self, vfs: int, path: int, sync_folder: int) -> int:
         code = int(self._base_delete(vfs, path, sync_folder))
         if code == 0 and (name := self._ours(path)):
-            self._tell(Call("delete", name, sync_folder))
+            self._tell(Call("delete", name))
         return code
 
     def _ours(self, path: int) -> str | None:

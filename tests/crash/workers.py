@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -39,7 +39,7 @@ _SETTLED = {"plan": "team", "age_days": 100, "churned": False, "is_internal": Fa
 TICKING = 3  # of the workers decide at the same moment; then all send
 LOCK_WAIT_P99 = 1.0  # seconds
 LONGEST_STALL = 30.0
-_START_SECONDS = 120.0
+_START_SECONDS = 900.0
 
 #: Forks workers from a process that has everything imported and no threads.
 processes = multiprocessing.get_context("forkserver")
@@ -70,7 +70,9 @@ class Current:
         return self._snapshot
 
 
-def settle(ledger: SqlLedger, home: Path, contacts: Sequence[str]) -> None:
+def settle(
+    ledger: SqlLedger, home: Path, contacts: Sequence[str], *, release: Release = EVERYBODY, now: datetime = NOW
+) -> None:
     """Publish a snapshot in which every account matches an approved playbook, and nobody is in yet."""
     marts = {
         "accounts_current": [{"account_id": name, **_SETTLED} for name in contacts],
@@ -82,18 +84,18 @@ def settle(ledger: SqlLedger, home: Path, contacts: Sequence[str]) -> None:
             {"contact_id": name, "account_id": name, "role": "admin", "active_days_28": 5} for name in contacts
         ],
     }
-    write_snapshot(home, as_of=NOW, marts=marts, snapshot_id="s1")
-    load_people(ledger, contacts, now=NOW)
+    write_snapshot(home, as_of=now, marts=marts, snapshot_id="s1")
+    load_people(ledger, contacts, now=now)
     check = Check(name="c", status="passed", severity="critical")
-    ledger.gates.record(snapshot_id="s1", status="passed", checks=[check], reasons=[], as_of=NOW, now=NOW)
-    version_id = ledger.releases.save_version(EVERYBODY, git_sha="abc", now=NOW)
+    ledger.gates.record(snapshot_id="s1", status="passed", checks=[check], reasons=[], as_of=now, now=now)
+    version_id = ledger.releases.save_version(release, git_sha="abc", now=now)
     plan = Plan(
-        plan_id="p1", playbook=EVERYBODY.name, version_id=version_id, release_hash=EVERYBODY.release_hash,
-        plan_hash="h", snapshot_id="s1", planned_at=NOW, count_accounts=len(contacts), count_contacts=len(contacts),
+        plan_id="p1", playbook=release.name, version_id=version_id, release_hash=release.release_hash,
+        plan_hash="h", snapshot_id="s1", planned_at=now, count_accounts=len(contacts), count_contacts=len(contacts),
         summary={"goal_hash": "g"},
     )  # fmt: skip
     ledger.releases.save_plan(plan)
-    ledger.releases.approve(plan, by="Grace", now=NOW, expires_at=NOW + timedelta(days=90), tolerance=0.25)
+    ledger.releases.approve(plan, by="Grace", now=now, expires_at=now + timedelta(days=90), tolerance=0.25)
 
 
 def crowd(url: str, home: Path, *, workers: int, count: int, batch_size: int) -> Crowd:

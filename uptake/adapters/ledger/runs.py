@@ -14,6 +14,7 @@ from uptake.errors import Held
 from uptake.ports import Run
 
 RUNNING = "running"
+_SKEW = timedelta(hours=1)  # by which the clocks of two machines differ at most
 
 
 class SqlRuns:
@@ -26,7 +27,9 @@ class SqlRuns:
         """Take the fence; None while another run of this kind is alive."""
         with self._store.write() as connection:
             newest = connection.execute(_newest(kind).with_for_update()).one_or_none()
-            is_alive = newest is not None and newest.status == RUNNING and newest.lease_until_at > now
+            # A lease that ends later than any given now comes from a clock that was put back since.
+            ends = now if newest is None else newest.lease_until_at
+            is_alive = newest is not None and newest.status == RUNNING and now < ends <= now + lease + _SKEW
             if newest is not None and is_alive and not _is_gone(newest.owner, owner):
                 return None
             fence = 1 if newest is None else newest.fence + 1

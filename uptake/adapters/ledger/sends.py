@@ -38,6 +38,7 @@ _CLAIMED = [sends.c[name] if name in sends.c else people.c[name] for name in _NA
 
 #: A tick's decision to send holds until the next one.
 DECIDED_FOR = timedelta(hours=1)
+_SKEW = timedelta(minutes=1)  # by which the clocks of two machines may differ
 _AT_ONCE = 10_000
 
 
@@ -60,7 +61,8 @@ class SqlSends:
 
     def _claim(self, owner: str, limit: int, now: datetime, lease: timedelta) -> list[Claimed]:
         with self._store.write() as connection:
-            expired = _unlocked(_IS_CLAIMED, sends.c.lease_until_at <= now)
+            until = sends.c.lease_until_at
+            expired = _unlocked(_IS_CLAIMED, sa.or_(until <= now, until > now + lease + DECIDED_FOR))
             connection.execute(expired.values(**_FREE, status=SendStatus.PLANNED.value, updated_at=now))
             state = control_state(connection)
             if _is_paused(state, now):
@@ -175,14 +177,17 @@ class SqlSends:
             detail = "no answer was recorded before the deadline"
             unknown = query.values(**_FREE, status=SendStatus.UNKNOWN.value, detail=detail, updated_at=now)
             count = connection.execute(unknown).rowcount
-            # What was decided for an hour ago may lie outside its window, or over a cap, by now: decide it again.
+            # What was decided for another time may lie outside its window, or over a cap, by now: decide it again.
             # A tick may have decided again after a person's release: the later of both counts.
             released = sends.c.released_at
             decided = sa.case((released > sends.c.planned_at, released), else_=sends.c.planned_at)
-            old = sa.select(sends.c.send_id).where(_IS_PLANNED, decided <= now - DECIDED_FOR).limit(_AT_ONCE)
-            while late := connection.scalars(old.with_for_update(skip_locked=True)).all():
-                again = dict.fromkeys(late, Reason.OUTSIDE_WINDOW)
-                withhold(connection, again, detail="planned over an hour ago: decided again", now=now)
+            for is_off, detail in (
+                (decided <= now - DECIDED_FOR, "planned over an hour ago: decided again"),
+                (decided > now + _SKEW, "planned in the future, by a clock that was put back: decided again"),
+            ):
+                off = sa.select(sends.c.send_id).where(_IS_PLANNED, is_off).limit(_AT_ONCE)
+                while found := connection.scalars(off.with_for_update(skip_locked=True)).all():
+                    withhold(connection, dict.fromkeys(found, Reason.OUTSIDE_WINDOW), detail=detail, now=now)
             return count
 
     def hold(self, *, before: datetime, now: datetime) -> int:
