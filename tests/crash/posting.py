@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -112,6 +114,7 @@ class Posted:
     seconds: list[float] = field(default_factory=list)  # from the first byte of a body to its 2xx
     again: int = 0  # posts without a 2xx, which were posted again
     answers: set[int] = field(default_factory=set)
+    limit: float = math.inf  # bodies that may be begun, so that a storm is not over before its receiver is killed
 
     def within(self, share: float) -> float:
         """Return how many seconds that share of the posts took at most."""
@@ -151,6 +154,7 @@ class _Posting:
         self._port = port
         self._deadline = deadline
         self._lock = threading.Lock()
+        self._begun = 0
         self.posted = posted
         self.is_patient = True
 
@@ -167,8 +171,14 @@ class _Posting:
         connection.close()
 
     def _next(self) -> tuple[bytes, Mapping[str, str]] | None:
-        with self._lock:
-            return next(self._left, None) if self.is_patient else None
+        while True:
+            with self._lock:
+                if not self.is_patient:
+                    return None
+                if self._begun < self.posted.limit:
+                    self._begun += 1
+                    return next(self._left, None)
+            time.sleep(0.001)
 
     def _is_done(self, status: int, seconds: float) -> bool:
         with self._lock:
@@ -219,20 +229,19 @@ def weather_kills(
     storm: Storm, url: str, replay_url: str, receivers: Receivers, *, kills: int, chance: random.Random
 ) -> Weathered:
     """Let a storm pass while its receiver is killed with -9: at random moments, just before and just after a commit."""
-    posted, done, peak = Posted(), 0, 0.0
-    at = sorted(chance.sample(range(len(storm.bodies) // 2), kills))
+    at = [*sorted(chance.sample(range(len(storm.bodies) // 2), kills)), math.inf]
+    posted, done, peak = Posted(limit=at[0] + AT_ONCE), 0, 0.0
     receiver = receivers.receive(url)
     port = receiver.port
     poster = threading.Thread(target=post_all, args=(storm.bodies, port), kwargs={"posted": posted})
     poster.start()
     try:
-        for threshold in at:
+        for threshold, following in pairwise(at):
             while poster.is_alive() and receiver.is_alive and len(posted.seconds) < threshold:
                 time.sleep(0.001)
-            if not poster.is_alive():
-                break
             receiver.end(signal.SIGKILL)
             done, peak = done + 1, max(peak, receiver.peak)
+            posted.limit = following + AT_ONCE
             fail = chance.choice((None, "webhook: uncommitted:1:kill", "webhook: committed:1:kill"))
             receiver = receivers.receive(url, port, fail)
             if fail is not None:
@@ -243,6 +252,7 @@ def weather_kills(
                 receiver = receivers.receive(url, port)
         poster.join()
     finally:
+        posted.limit = math.inf
         receiver.end(signal.SIGTERM)
     found = _judged(storm, url, replay_url, posted, peak=max(peak, receiver.peak))
     return replace(found, kills=done)
