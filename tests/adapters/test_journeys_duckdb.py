@@ -761,7 +761,7 @@ def test_a_tick_with_nothing_new_asks_nothing_until_something_falls_due(tmp_path
         for n in (0, 1)
     ]
     opened = journeys._marts.open
-    monkeypatch.setattr(journeys._marts, "open", lambda one: asked.append(one) or opened(one))
+    monkeypatch.setattr(journeys._marts, "open", lambda one, **how: asked.append(one) or opened(one, **how))
     for hours in (0, 1, 47, 47.9):
         journeys.entrants(PLAIN, snapshot, world.tables(), NOW + timedelta(hours=hours), controls=ControlState())
         found = journeys.advance(

@@ -49,7 +49,7 @@ class DuckJourneys:
         is_kept = account_id is None and release.playbook.enter == "match" and not _moves(where)
         if is_kept and (kept := self._entries.recall(release.name, world, now)) is not None:
             return kept
-        with self._marts.open(snapshot) as marts:
+        with self._marts.open(snapshot, few_questions=True) as marts:
             found = entry.decide(marts, release, where, ledger, controls, now, account_id=account_id, by_hand=by_hand)
             if is_kept:
                 self._entries.keep(release.name, world, found, now=now, until=entry.next_change(marts))
@@ -73,7 +73,7 @@ class DuckJourneys:
         )
         if (kept := self._advances.recall(None, world, now)) is not None:
             return kept
-        with self._marts.open(snapshot) as marts:
+        with self._marts.open(snapshot, few_questions=True) as marts:
             found = advance.decide(marts, releases, following, _read, ledger, controls, now, gate_held=gate_held)
             if advance.only_waits(found) and (gate_held is not None or not any(map(_moves, _conditions(releases)))):
                 self._advances.keep(None, world, found, now=now, until=advance.next_change(marts))
@@ -90,7 +90,7 @@ class DuckJourneys:
         days: int,
     ) -> pa.Table:
         """Count the mails of the next days to those who are in, at most, as if nothing stood in between."""
-        with self._marts.open(snapshot) as marts:
+        with self._marts.open(snapshot, few_questions=True) as marts:
             counting = advance.stand(marts, releases, following, _read, ledger, ControlState(), now, gate_held=None)
             return upcoming(marts, counting, now, days=days)
 
@@ -104,7 +104,7 @@ class DuckJourneys:
         following: Mapping[int, int],
     ) -> pa.Table:
         """Count the treated contacts who are in by the stage they stand before."""
-        with self._marts.open(snapshot) as marts:
+        with self._marts.open(snapshot, few_questions=True) as marts:
             advance.stand(marts, releases, following, _read, ledger, ControlState(), now, gate_held=None)
             return by_stage(marts)
 
@@ -112,7 +112,7 @@ class DuckJourneys:
         self, release: Release, snapshot: Snapshot, *, contact_id: str | None = None, limit: int = 1
     ) -> pa.Table:
         """Return contacts with the feature each would be taught, whoever may enter."""
-        with self._marts.open(snapshot) as marts:
+        with self._marts.open(snapshot, few_questions=True) as marts:
             return entry.taught(marts, release, contact_id=contact_id, limit=limit)
 
     def zone(
@@ -125,7 +125,7 @@ class DuckJourneys:
         account_id: str,
     ) -> str:
         """Return the zone whose clock counts for this recipient."""
-        with self._marts.open(snapshot) as marts:
+        with self._marts.open(snapshot, few_questions=True) as marts:
             side.lay(marts, ledger, {0: (0, release)}, ControlState(), snapshot.as_of)
             asked = pa.table({"version_id": [0], "contact_id": [contact_id], "account_id": [account_id]})
             marts.register("recipient", asked)
@@ -135,7 +135,7 @@ class DuckJourneys:
 
     def facts(self, contacts: pa.Table, snapshot: Snapshot, ledger: Mapping[str, pa.Table], now: datetime) -> pa.Table:
         """Return what conditions see of these contacts, a column for every dotted name."""
-        with self._marts.open(snapshot) as marts:
+        with self._marts.open(snapshot, few_questions=True) as marts:
             side.lay(marts, ledger, {}, ControlState(), now)
             marts.register("contacts_asked", contacts)
             return rows(marts, "contacts_asked", frozenset(condition_names("when"))).to_arrow_table()
@@ -156,7 +156,7 @@ class DuckJourneys:
         now: datetime,
     ) -> pa.Table:
         """Forecast the sends of these entrants over 14 days: at most so many, as if every `when` were true."""
-        with self._marts.open(snapshot) as marts:
+        with self._marts.open(snapshot, few_questions=True) as marts:
             side.lay(marts, ledger, {0: (0, release)}, ControlState(), now)
             marts.register("entering", entered.contacts)
             marts.execute(

@@ -27,38 +27,44 @@ LOADED = (
     "feature_recommendations",
 )
 _FEW_ROWS = 1_000_000  # of a whole snapshot: sharing the work among threads costs more than it saves
-_KEPT = 2  # a tick's own snapshot, and the one that messages still on their way were decided on
+_MEMORY = "1.5GB"  # of DuckDB, for one snapshot and all that is asked of it; beyond, it works on disk
+_KEPT = 3  # a tick's own snapshot, loaded or not, and the one that messages still on their way were decided on
 
 
 class LoadedMarts:
     """Opens snapshots, and keeps the last few."""
 
     def __init__(self) -> None:
-        self._loaded: OrderedDict[Path, duckdb.DuckDBPyConnection] = OrderedDict()
+        self._opened: OrderedDict[tuple[Path, bool], duckdb.DuckDBPyConnection] = OrderedDict()
         self._lock = Lock()
 
-    def open(self, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
-        """Return a new connection to the marts of a snapshot; close it after the question. Raises SnapshotError."""
+    def open(self, snapshot: Snapshot, *, few_questions: bool = False) -> duckdb.DuckDBPyConnection:
+        """Return a new connection to the marts of a snapshot; close it after the question. Raises SnapshotError.
+
+        For a few questions a large snapshot stays in its files, of which each reads the columns that it names: loading
+        all of it would take more time and memory than they do.
+        """
+        is_small = sum(snapshot.manifest.get("row_counts", {}).values()) < _FEW_ROWS
+        is_loaded = is_small or not few_questions
         with self._lock:
-            key = snapshot.directory.resolve()
-            if key not in self._loaded:
-                self._loaded[key] = _load(snapshot)
-            self._loaded.move_to_end(key)
-            while len(self._loaded) > _KEPT:
-                self._loaded.popitem(last=False)[1].close()
-            return self._loaded[key].cursor()
+            key = snapshot.directory.resolve(), is_loaded
+            if key not in self._opened:
+                marts = open_marts(snapshot, threads=1 if is_small else None, memory=_MEMORY)
+                self._opened[key] = _loaded(marts, snapshot) if is_loaded else marts
+            self._opened.move_to_end(key)
+            while len(self._opened) > _KEPT:
+                self._opened.popitem(last=False)[1].close()
+            return self._opened[key].cursor()
 
     def close(self) -> None:
         """Let go of all of them."""
         with self._lock:
-            while self._loaded:
-                self._loaded.popitem()[1].close()
+            while self._opened:
+                self._opened.popitem()[1].close()
 
 
-def _load(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+def _loaded(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
     """Turn the views on the files into tables."""
-    is_small = sum(snapshot.manifest.get("row_counts", {}).values()) < _FEW_ROWS
-    connection = open_marts(snapshot, threads=1 if is_small else None)
     try:
         for mart in LOADED:
             connection.execute(

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -287,19 +288,29 @@ class DuckSnapshots:
         sync(self._root)
 
 
-def open_marts(snapshot: Snapshot, *, threads: int | None = None) -> duckdb.DuckDBPyConnection:
+def open_marts(
+    snapshot: Snapshot, *, threads: int | None = None, memory: str | None = None
+) -> duckdb.DuckDBPyConnection:
     """Return an in-memory DuckDB connection with one view per mart, columns as in `MARTS`.
 
     The connection reads nothing but this snapshot's folder, reaches no network, loads no extension and cannot be
     reconfigured. `register`, temporary tables and macros work; implicit scans of Python variables do not. Raises
     SnapshotError when a file is missing or lacks a column. Until the connection is gone, nobody removes the snapshot.
+
+    With `memory`, like "1.5GB", tables that need more go to a temporary folder, which goes with the connection.
     """
+    config: dict[str, Any] = {} if threads is None else {"threads": threads}
+    spill = None if memory is None else TemporaryDirectory(prefix="uptake-", ignore_cleanup_errors=True)
+    if spill is not None:
+        config |= {"memory_limit": memory, "temp_directory": spill.name}
     try:
         reading = begin_reading(snapshot.directory)
     except OSError as error:
         raise SnapshotError(f"snapshot {snapshot.snapshot_id} cannot be read: {type(error).__name__}") from error
-    connection = duckdb.connect(config={} if threads is None else {"threads": threads})
+    connection = duckdb.connect(config=config)
     weakref.finalize(connection, os.close, reading)
+    if spill is not None:
+        weakref.finalize(connection, spill.cleanup)
     try:
         connection.execute("set timezone = 'UTC'")
         directory = snapshot.directory.resolve()
