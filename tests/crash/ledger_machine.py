@@ -6,6 +6,7 @@ people's orders, the clock. `LedgerMachine.base` is the ledger; it is put back t
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -142,8 +143,9 @@ class LedgerMachine(RuleBasedStateMachine):
     base: ClassVar[Base]
     counted: ClassVar[Counter[str]] = Counter()  # rules that ran, for all runs together
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(seed=st.integers(0, 2**32 - 1), count=st.sampled_from([0, 30, 60]))
+    def begin(self, seed: int = 0, count: int = 0) -> None:
+        """Start anew, mostly in the middle of things."""
         self.base.reset()
         self.ledger = self.base.ledger
         self.now = NOW
@@ -155,9 +157,16 @@ class LedgerMachine(RuleBasedStateMachine):
         self.bodies: list[list[dict[str, Any]]] = []
         self.events = SendGridEvents(KEYS.pseudonym)
         self.count_lives = 0
+        self._live(seed, count)
+
+    def _any(self, *statuses: str | None) -> bool:
+        """Whether some mail stands there (None: is not planned yet): an order that finds nothing teaches nothing."""
+        mails = self.model.mails
+        return any((mails[key].status if key in mails else None) in statuses for key in KEYS_OF)
 
     # --- ticks -------------------------------------------------------------------------------------------
 
+    @precondition(lambda self: self._any(None, "withheld"))
     @rule(contacts=st.sets(st.sampled_from(sorted(ARMS)), min_size=1), stage=st.sampled_from(STAGES))
     def tick_plans(self, contacts: set[str], stage: str) -> None:
         self._record(self._begin_run(), sorted(contacts), stage)
@@ -214,6 +223,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- workers -----------------------------------------------------------------------------------------
 
+    @precondition(lambda self: self._any("planned", "claimed"))
     @rule(
         limit=st.sampled_from([1, 2, 10]), dies=st.sampled_from([None, None, "claim: uncommitted", "claim: committed"])
     )
@@ -231,6 +241,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.hands[owner] = keys
         self._agree("claim")
 
+    @precondition(lambda self: self._any("planned", "claimed"))
     @rule(limit=st.sampled_from([1, 2, 10]), is_known=st.booleans())
     def send(self, limit: int, is_known: bool) -> None:
         """What mostly happens, at once: claimed, intended, accepted; and told, or not."""
@@ -322,6 +333,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def _claimed_for(self, key: Key) -> str:
         return self.model.mails[key].claimed_for or "gone@customer.example"
 
+    @precondition(lambda self: self._any("planned", "sending"))
     @rule()
     def expire(self) -> None:
         self.ledger.sends.expire(now=self.now)
@@ -375,6 +387,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self._fold()
         self._agree("hear_again", controls=True)
 
+    @precondition(lambda self: self._any("unknown") or self.model.forgotten is not None)
     @rule()
     def reconcile(self) -> None:
         class Stopped:
@@ -386,6 +399,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- people ------------------------------------------------------------------------------------------
 
+    @precondition(lambda self: len(self.model.stops) < 6)
     @rule(address=st.sampled_from(ADDRESSES), topic=st.sampled_from([None, "training", "other"]))
     def unsubscribe(self, address: str, topic: str | None) -> None:
         self.ledger.people.suppress(
@@ -394,6 +408,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.suppress(address, topic or "", "unsubscribed", self.now)
         self._agree("unsubscribe")
 
+    @precondition(lambda self: len(self.model.stops) < 6)
     @rule(addresses=st.sets(st.sampled_from(ADDRESSES), min_size=1, max_size=2))
     def import_list(self, addresses: set[str]) -> None:
         self.ledger.people.suppress_all(
@@ -436,6 +451,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.order(scope, target, action, is_person=is_person)
         self._agree(f"order: {action}", controls=True)
 
+    @precondition(lambda self: not self.model.is_closed(self.now))
     @rule(seconds=st.sampled_from([1, 90, 4_000]))
     def rate_limit(self, seconds: int) -> None:
         until = self.now + timedelta(seconds=seconds)
@@ -443,7 +459,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.order("sending", "", "pause", is_person=False, until=until)
         self._agree("rate_limit", controls=True)
 
-    @precondition(lambda self: self.model.mails)
+    @precondition(lambda self: self._any("unknown", "held"))
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         self.release_it(data.draw(st.sampled_from(sorted(self.model.mails))))
@@ -452,6 +468,41 @@ class LedgerMachine(RuleBasedStateMachine):
         count = self.ledger.sends.release([ID_OF[key]], by="Grace", reason="asked them", now=self.now)
         assert count == self.model.release(key, self.now)
         self._agree("release")
+
+    @rule(seed=st.integers(0, 2**32 - 1))
+    def a_busy_while(self, seed: int) -> None:
+        self._live(seed, 10)
+
+    def _live(self, seed: int, count: int) -> None:
+        """Some orders in the proportions of real life: rules drawn evenly seldom lead a mail to its end."""
+        chance = random.Random(seed)
+        pick, drawn = chance.choice, _Drawn(chance)
+        for _ in range(count):
+            match pick(_BUSY):
+                case "plan":
+                    self.tick_plans(contacts=set(chance.sample(sorted(ARMS), 3)), stage=pick(STAGES))
+                case "claim":
+                    self.claim(limit=pick([1, 2, 10]), dies=None)
+                case "send":
+                    self.send(limit=pick([1, 2, 10]), is_known=pick([True, False]))
+                case "go on" if self.hands:
+                    then = pick(["is told", "unknown", "unknown", "dies", "failed", "planned"])
+                    self.go_on(data=drawn, is_accepted=pick([True, False]), then=then, dies=None)
+                case "hear":
+                    # Mostly what stops nobody, or soon there is nobody left to mail.
+                    event, ago = pick(EVENTS[:5] if chance.random() < 0.8 else EVENTS), pick([0, 10, 4_000])
+                    sent = [key for key, mail in self.model.mails.items() if mail.attempt] or [None]
+                    key = pick(sent if chance.random() < 0.97 else KEYS_OF)
+                    self.hear(key=key, address=pick(ADDRESSES), event=event, ago=ago, has_group=True, dies=None)
+                case "time":
+                    self.time_passes(seconds=pick([1, 121, 301, 1_801, 3_601, 90_000]), restarts=False)
+                    self.expire()
+                    self.reconcile()
+                case "release" if self.model.mails:
+                    self.release(data=drawn)
+                case "open":
+                    for where in (("all", "*"), ("playbook", RELEASE.name), ("sending", "")):
+                        self.order(where=where, action="resume", is_person=True)
 
     # --- what must be so after each ------------------------------------------------------------------------
 
@@ -512,6 +563,19 @@ class LedgerMachine(RuleBasedStateMachine):
                     and (lifted is None or since >= lifted)
                 }
                 assert found == expected, (reason, topic)
+
+
+_BUSY = ["plan", "plan", "claim", "claim", "send", *["go on"] * 4, *["hear"] * 3, "time", "time", "release", "open"]
+
+
+class _Drawn:
+    """Draws from a list as `st.data()` does."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+
+    def draw(self, strategy: Any) -> Any:
+        return self._chance.choice(list(strategy.elements))
 
 
 def _hash(address: str) -> str:

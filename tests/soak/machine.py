@@ -16,7 +16,7 @@ from tests.crash.ledger_machine import Base, LedgerMachine
 from tests.postgres import can_serve, server
 from tests.soak.one import Runs, Soak
 
-EXAMPLES, STEPS = 25, 100  # in a run
+EXAMPLES, STEPS = 25, 60  # in a run
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def opened() -> Runs:
 
 SOAK = Soak(
     what="random orders to a ledger (SQLite and PostgreSQL in turn), a model asked after each; a loss: they differ",
-    goal=400,
+    goal=500,
     counts="steps",
     open=opened,
 )

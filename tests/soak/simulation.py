@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.crash.simulation import simulations
 from tests.soak.one import Runs, Soak
 
-SEEDS = 250  # in a run
+SEEDS = 50  # in a run
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def opened() -> Runs:
 
 SOAK = Soak(
     what="simulated worlds of 2-6 workers under every fault, interleaved by a seed in one thread",
-    goal=400,
+    goal=2_000,
     counts="seeds",
     open=opened,
 )
