@@ -26,7 +26,9 @@ class SqlRuns:
     def begin(self, kind: str, *, owner: str, now: datetime, lease: timedelta) -> Run | None:
         """Take the fence; None while another run of this kind is alive."""
         with self._store.write() as connection:
-            newest = connection.execute(_newest(kind).with_for_update()).one_or_none()
+            newest = connection.execute(_newest(kind)).one_or_none()
+            if newest is not None and not _lock(connection, newest.run_id):
+                return None  # it is writing at this moment: nobody waits for a transaction as long as a tick's
             # A lease that ends later than any given now comes from a clock that was put back since.
             ends = now if newest is None else newest.lease_until_at
             is_alive = newest is not None and newest.status == RUNNING and now < ends <= now + lease + _SKEW
@@ -80,8 +82,14 @@ def _is_gone(other: str, owner: str) -> bool:
     return False
 
 
-def _newest(kind: str) -> sa.Select[tuple[int, str, datetime, str]]:
-    query = sa.select(runs.c.fence, runs.c.status, runs.c.lease_until_at, runs.c.owner)
+def _lock(connection: sa.Connection, run_id: int) -> bool:
+    """Hold a run's row, unless another transaction does."""
+    row = sa.select(runs.c.run_id).where(runs.c.run_id == run_id).with_for_update(skip_locked=True)
+    return connection.scalar(row) is not None
+
+
+def _newest(kind: str) -> sa.Select[tuple[int, int, str, datetime, str]]:
+    query = sa.select(runs.c.run_id, runs.c.fence, runs.c.status, runs.c.lease_until_at, runs.c.owner)
     return query.where(runs.c.kind == kind).order_by(runs.c.fence.desc()).limit(1)
 
 
