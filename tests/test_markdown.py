@@ -270,7 +270,9 @@ def test_a_plan_of_nobody_says_so_and_warns_of_its_approval() -> None:
     assert "1 account with" in plan_headline(planned(count_accounts=1))
     # Who matched before it was launched stays out, and others may come to match.
     later = planned(count_accounts=0, count_contacts=0, summary=nothing, is_new=True)
-    assert "at every tick up to 10 of them" in plan_summary(later)
+    assert "Whoever comes to match enters, for 90 days and at every tick up to 10 accounts" in plan_summary(later)
+    nobody = {"treated": 0, "held_out": 0, "rate": 0.5, "detectable_lift": None, "is_hopeless": True}
+    assert "No lift" not in plan_summary(planned(summary=nothing | {"provable": nobody}))
     assert "by hand; nobody enters by itself" in plan_summary(planned(enter="manual"))
 
 

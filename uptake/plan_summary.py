@@ -116,6 +116,11 @@ def _approval(limit: int, playbook: Playbook, rules: Approval) -> str:
             "**This plan takes nobody in, and its approval would not either:** whoever enters at a later tick would be"
             " more than planned, and is held. An earlier approval that still takes people in is better left alone."
         )
+    if playbook.only_new:
+        return (
+            f"Whoever comes to match enters, for {rules.expires.days} days and at every tick up to {limit:,} accounts;"
+            " beyond that nobody enters, and a new plan is needed."
+        )
     return (
         f"Its release may take accounts in for {rules.expires.days} days, at every tick up to {limit:,} of them (what"
         f" this plan found, and a tolerance of {rules.tolerance:.0%}); beyond that nobody enters, and a new plan is"
@@ -145,6 +150,8 @@ def _provable(summary: Mapping[str, Any]) -> list[str]:
     found = summary.get("provable")
     if found is None:
         return []
+    if not found["treated"] + found["held_out"]:
+        return []  # nobody was in, and nobody enters: there is nothing to reckon with
     sizes = f"{found['treated']:,} treated and {found['held_out']:,} held-out accounts, those of before included"
     if found["detectable_lift"] is None:
         return [f"**No lift can be shown**: {sizes}. Without a holdout nobody learns what it was worth."]

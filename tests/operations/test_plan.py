@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
@@ -140,3 +141,22 @@ def test_an_approval_on_an_open_day_covers_those_who_come_again_on_the_next(town
     town.publish(now + 30 * DAY, snapshot_id="s30")
     result = town.tick(now + 30 * DAY)
     assert (result.held, result.entered) == ({}, {"alpha": first})
+
+
+def test_a_plan_for_programs_lists_everybody_with_the_reason(town):
+    """What `--json` prints: no table cut short, nothing that only Python can read."""
+    result = town.plan()
+    shown = json.loads(json.dumps(result.as_json(), default=str))
+    assert [[row["account_id"], row["contact_id"], row["arm"]] for row in shown["contacts"]] == [
+        list(row) for row in result.plan.summary["entrants"]
+    ]
+    accounts = Counter(row["reason"] for row in shown["left_out"])
+    assert accounts
+    for reason, count in result.plan.summary["left_out"].items():
+        assert accounts[reason] == (count["contacts"] or count["accounts"])
+    told = Counter(
+        f"{row['verdict']}:{row['reason']}" if row["reason"] else row["verdict"] for row in shown["first_tick"]
+    )
+    assert told == result.plan.summary["first_tick"]
+    assert set(told) == {"send", "retry:outside_window"}
+    assert shown["release"]["playbook"]["stages"]["why"]["email"] == "why.md"

@@ -18,6 +18,7 @@ from uptake.operations.definitions import counting_releases
 from uptake.operations.hypothetical import as_if_in
 from uptake.ports import Entry, Journeys, Ledger, Plan, Snapshot
 
+_VERDICTS = pa.schema([(name, pa.string()) for name in ("contact_id", "stage_key", "verdict", "reason")])
 _NEW = -1  # the version of a release that nobody has entered with
 
 
@@ -29,13 +30,13 @@ def first_tick(
     tables: Mapping[str, pa.Table],
     ledger: Ledger,
     now: datetime,
-) -> dict[str, int]:
-    """Return what a tick would decide for the entrants once they are in, as `send` or `retry:capped_person`: contacts.
+) -> pa.Table:
+    """Return what a tick would decide for the entrants once they are in: contact_id, stage_key, verdict, reason.
 
     Everybody who is in already contends with them for addresses and caps, as in the tick itself.
     """
     if entry.contacts.num_rows == 0:
-        return {}
+        return _VERDICTS.empty_table()
     releases, following = counting_releases(ledger, tables["enrollments"], ledger.releases.approved())
     advance = journeys.advance(
         {**releases, _NEW: release},
@@ -47,10 +48,15 @@ def first_tick(
         gate_held=None,
     )
     own = advance.verdicts.filter(pc.less(advance.verdicts["enrollment_id"], 0))
-    counted = own.group_by(["verdict", "reason"]).aggregate([([], "count_all")]).to_pylist()
+    return own.select(_VERDICTS.names)
+
+
+def counted(verdicts: pa.Table) -> dict[str, int]:
+    """Count verdicts, as `send` or `retry:capped_person`."""
+    rows = verdicts.group_by(["verdict", "reason"]).aggregate([([], "count_all")]).to_pylist()
     found = {
         row["verdict"] if row["reason"] is None else f"{row['verdict']}:{row['reason']}": row["count_all"]
-        for row in counted
+        for row in rows
     }
     return dict(sorted(found.items()))
 

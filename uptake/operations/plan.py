@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,17 @@ class PlanResult:
     plan: Plan
     release: Release
     entry: Entry  # contacts who would enter; who would not, each with a reason
+    first_tick: pa.Table  # what a tick would decide for the entrants: contact, stage, verdict, reason
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON takes it, with every list whole."""
+        return {
+            "plan": asdict(self.plan),
+            "release": self.release.model_dump(mode="json"),
+            "contacts": self.entry.contacts.to_pylist(),
+            "left_out": self.entry.left_out.to_pylist(),
+            "first_tick": self.first_tick.to_pylist(),
+        }
 
 
 def plan(
@@ -65,6 +76,7 @@ def plan(
     entry = journeys.entrants(release, snapshot, tables, opens_at, controls=ledger.releases.controls())
     audience = look_at_audience(release, entry, snapshot, ledger, now)
     forecast = journeys.stage_counts(release, entry, snapshot, tables, opens_at)
+    first = foresight.first_tick(journeys, release, entry, snapshot, tables, ledger, opens_at)
     version_id = ledger.releases.save_version(release, git_sha=git_sha, now=now)
     plan_hash = _plan_hash(release, snapshot, entry.contacts)
     planned = Plan(
@@ -85,7 +97,7 @@ def plan(
             "audience": audience.count_accounts if release.playbook.takes_in(opens_at) else None,
             "audience_held": audience.held if release.playbook.takes_in(opens_at) else None,
             "matched_before_launch": _outside(entry, tables["launches"], name),
-            "first_tick": foresight.first_tick(journeys, release, entry, snapshot, tables, ledger, opens_at),
+            "first_tick": foresight.counted(first),
             "edit": foresight.touched(journeys, release, snapshot, tables, ledger, now),
             "provable": foresight.provable(release, entry, tables),
             "since": foresight.since(entry, ledger.releases.latest_plan(name)),
@@ -95,7 +107,7 @@ def plan(
         },
     )
     ledger.releases.save_plan(planned)
-    return PlanResult(plan=planned, release=release, entry=entry)
+    return PlanResult(plan=planned, release=release, entry=entry, first_tick=first)
 
 
 def _outside(entry: Entry, launches: pa.Table, playbook: str) -> list[str]:
