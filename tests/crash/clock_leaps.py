@@ -27,7 +27,7 @@ from uptake.sandbox.fakegrid.accept_log import Tail, accepted_path, moment
 from uptake.testing import FixedClock
 
 OPENS, CLOSES = time(8), time(18)
-PATIENCE = timedelta(seconds=60)  # a mail may leave that long before it is due, or after the window it was decided in
+PATIENCE = timedelta(seconds=60)  # by so much a mail may leave early, or beside the window it was decided in
 STEPS = 10
 _HOUR, _DAY, _SECOND = timedelta(hours=1), timedelta(days=1), timedelta(seconds=1)
 #: Where a world begins: the day before a clock is put forward or back, a leap day, the end of 32 bits.
@@ -148,7 +148,7 @@ class _World:
             due = self._due(line["send_id"])
             if at < due - PATIENCE:
                 self.losses.append(f"{name} got a mail at {at} that was due at {due}")
-            if not any(self._is_open(at - late, name) for late in (timedelta(0), PATIENCE)):
+            if not any(self._is_open(at - late, name) for late in (timedelta(0), PATIENCE, -PATIENCE)):
                 local = at.astimezone(ZoneInfo(self.zones[name]))
                 self.losses.append(f"{name} got a mail on {local:%a %Y-%m-%d %H:%M:%S} in {self.zones[name]}")
 
