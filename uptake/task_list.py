@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -12,7 +13,10 @@ from uptake.markdown import table
 from uptake.operations.tasks import COLUMNS, Task
 
 BOARD = 100  # rows that a page shows
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would take such a cell for a formula, and run it
+# A spreadsheet would take such a cell for a formula, and run it; some take the wide forms for the narrow ones.
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
+
+_LINE_BREAK = re.compile("\r\n?")
 
 
 def as_rows(tasks: Sequence[Task]) -> Iterator[list[str]]:
@@ -24,7 +28,8 @@ def as_rows(tasks: Sequence[Task]) -> Iterator[list[str]]:
             "is_overdue": "yes" if task.is_overdue else "no",
             "facts": json.dumps(task.facts, ensure_ascii=False),
         }
-        cells = ["" if values[name] is None else str(values[name]) for name in COLUMNS]
+        # A lone carriage return is not quoted by the writer, and begins a row of its own for whoever reads it.
+        cells = ["" if values[name] is None else _LINE_BREAK.sub("\n", str(values[name])) for name in COLUMNS]
         yield [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells]
 
 

@@ -13,6 +13,8 @@ _INK = "#6f7782"  # 4.5:1 on white and on near-black
 _ACCENT = "#2f6fed"
 _QUIET = "#9fb4d8"
 _ZERO = "#b4532a"
+# What no XML may hold: one such character in a feature's name, and the renderer ends the whole process.
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def breadth_histogram(breadths: Sequence[float]) -> str:
@@ -148,9 +150,23 @@ def _svg(spec: dict[str, Any]) -> str:
         },
         **spec,
     }
+    spec = _drawable(spec)
     svg: str = vl_convert.vegalite_to_svg(spec, vl_version="5.21")
     # Vega numbers its clip paths over the life of the process: name them by content, so that equal charts are equal.
     name = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
     numbers: dict[str, int] = {}
     svg = re.sub(r"clip(\d+)", lambda m: f"clip-{name}-{numbers.setdefault(m[1], len(numbers))}", svg)
     return svg.replace("<svg ", '<svg role="presentation" focusable="false" ', 1)
+
+
+def _drawable(value: Any) -> Any:
+    """Return a value with a replacement for every character that an SVG may not hold."""
+    match value:
+        case str():
+            return _NOT_IN_XML.sub("\ufffd", value)
+        case dict():
+            return {key: _drawable(inner) for key, inner in value.items()}
+        case list():
+            return [_drawable(inner) for inner in value]
+        case _:
+            return value
