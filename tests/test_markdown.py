@@ -254,6 +254,8 @@ def test_a_look_at_the_past_shows_each_day_and_every_reason() -> None:
         "| entered before | 7 |",
     ):
         assert said in text
+    empty = replace(lived, entered={}, decided={})
+    assert "Nobody entered." in backtest_summary(replace(found, playbooks=[empty]))
     alone = backtest_summary(replace(found, playbooks=[lived], overlaps=[], caps=[], missing=[]))
     assert "Overlaps" not in alone
     assert "No cap was hit." in alone

@@ -50,11 +50,16 @@ def _playbook(lived: Lived) -> list[str]:
     rows = [(one.day, one.snapshot_id, *_counts(one.entered, one.decided)) for one in lived.days]
     reasons = [(*decision(what), f"{count:,}") for what, count in sorted(lived.decided.items())]
     left_out = [(words(name), f"{count:,}") for name, count in lived.left_out.items()]
-    return [
+    days = [
         f"## {cell(lived.playbook)}, day by day",
         table(("day", "snapshot", *_COUNTS), rows),
         f"{cell(lived.playbook)} decided, by reason:",
         table(("decision", "because", "contacts, summed over days"), reasons, empty="Nothing was due."),
+    ]
+    if not lived.entered and not lived.decided:
+        days = [f"## {cell(lived.playbook)}", "Nobody entered."]
+    return [
+        *days,
         f"{cell(lived.playbook)} left out on the last day:",
         table(("reason", "count"), left_out, empty="Nobody who matches."),
     ]

@@ -135,6 +135,11 @@ def test_what_cannot_be_tried_is_said(town, past, now):
         past.all(first=1, last=2)
 
 
+def test_a_day_that_has_just_begun_has_its_first_tick(town, past):
+    past.publish(0)
+    assert past.look(until=0).days[0].decided["send"] > 0
+
+
 def test_data_older_than_a_tick_trusts_move_nobody(town, past):
     stages = {"a": {"email": "a.md"}, "b": {"email": "b.md", "after": "40h"}}
     town.releases["alpha"] = town.release(holdout="0%", stages=stages)

@@ -129,8 +129,8 @@ def backtest(
     for snapshot, end in zip(ordered, ends, strict=True):
         for version_id in releases:
             days[version_id].append(Day(snapshot.as_of.date(), snapshot.snapshot_id))
-        moment, until = snapshot.as_of, min(end, snapshot.as_of + FRESH_FOR, now)
-        while moment < until:
+        moment, until = snapshot.as_of, min(end, snapshot.as_of + FRESH_FOR)
+        while moment < until and moment <= now:
             run.tick(snapshot, moment, {version_id: lived[-1] for version_id, lived in days.items()})
             moment += min(EVERY, shortest)
     seen = {snapshot.as_of.date() for snapshot in ordered}
