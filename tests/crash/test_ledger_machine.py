@@ -11,8 +11,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.crash.ledger_machine import Base, LedgerMachine
 from tests.postgres import can_serve, server
 
-RUNS = int(os.environ.get("UPTAKE_MACHINE_RUNS", "40"))
-STEPS = 40
+RUNS = int(os.environ.get("UPTAKE_MACHINE_RUNS", "20"))
+STEPS = 30
 
 
 def run(base: Base, runs: int) -> None:
