@@ -23,12 +23,16 @@ _NONCE = re.compile(r"-u[0-9a-f]{24}([ht])")  # the engine's own tags differ fro
 
 def keep(homes: Path, folder: Path) -> None:
     """Copy a few bodies of each shape that any fakegrid below `homes` has accepted, named after shape and content."""
-    folder.mkdir(parents=True, exist_ok=True)
     for path in _accepted(homes):
-        body = path.read_bytes()
-        name = shape_of(json.loads(body))
-        if len(list(folder.glob(f"{name}-*"))) < _OF_ONE_SHAPE:
-            (folder / f"{name}-{hashlib.sha256(body).hexdigest()[:12]}.json").write_bytes(body)
+        keep_one(path.read_bytes(), folder)
+
+
+def keep_one(body: bytes, folder: Path) -> None:
+    """Keep a body, unless enough of its shape are kept already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = shape_of(json.loads(body))
+    if len(list(folder.glob(f"{name}-*"))) < _OF_ONE_SHAPE:
+        (folder / f"{name}-{hashlib.sha256(body).hexdigest()[:12]}.json").write_bytes(body)
 
 
 def shape_of(body: Any) -> str:
