@@ -3,8 +3,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pyarrow as pa
+import pytest
 import sqlalchemy as sa
 
+from uptake.adapters.ledger.suppression import Stop, suppress
 from uptake.domain.sends import SuppressionReason
 
 ANN, BOB = ("ann", "a1"), ("bob", "a1")
@@ -146,6 +148,44 @@ def test_a_suppression_holds_for_every_later_address_check(world):
     assert rows == [{"address_hash": hashed, "topic": None}]
     (row,) = world.ledger.read("contact_suppressions", contact_id="ann")
     assert (row["reason"], row["source"], row["suppressed_at"]) == ("unsubscribed", "page", world.now)
+
+
+@pytest.mark.parametrize(
+    ("reason", "follows"),
+    [
+        (SuppressionReason.UNSUBSCRIBED, True),
+        (SuppressionReason.COMPLAINED, True),
+        (SuppressionReason.IMPORTED, True),
+        (SuppressionReason.BOUNCED, False),
+        (SuppressionReason.INVALID, False),
+    ],
+)
+def test_what_a_person_said_goes_with_them_to_a_new_address(world, reason, follows):
+    world.load(ANN, BOB)
+    old = world.ledger.people.address_hash_of("ann")
+    world.ledger.people.suppress(old, reason=reason, topic="training", source="page", now=world.now)
+    later = world.now + timedelta(days=3)
+    world.ledger.people.load(people({**ROW, "address": "ann@new.invalid"}), now=later)
+    new = world.ledger.people.address_hash_of("ann")
+    assert new != old
+    stopped = world.ledger.enrollments.tables(now=later)["suppressions"].to_pylist()
+    expected = [{"address_hash": one, "topic": "training"} for one in ((old, new) if follows else (old,))]
+    assert sorted(stopped, key=str) == sorted(expected, key=str)
+
+
+def test_a_stop_that_was_taken_back_stays_behind(world):
+    world.load(ANN)
+    old = world.ledger.people.address_hash_of("ann")
+    reason = SuppressionReason.UNSUBSCRIBED
+    world.ledger.people.suppress(old, reason=reason, topic=None, source="page", now=world.now)
+    taken_back = Stop(
+        address_hash=old, topic="", reason=reason, source="event", lifted_at=world.now + timedelta(days=1)
+    )
+    with world.ledger._store.write() as connection:
+        suppress(connection, [taken_back], now=world.now)
+    later = world.now + timedelta(days=3)
+    world.ledger.people.load(people({**ROW, "address": "ann@new.invalid"}), now=later)
+    assert world.ledger.enrollments.tables(now=later)["suppressions"].to_pylist() == []
 
 
 def test_an_answer_is_kept(world):

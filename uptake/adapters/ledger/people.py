@@ -23,6 +23,8 @@ from uptake.ports import Keys
 
 _FIELDS = ("account_id", "address", "address_hash", "given_name", "full_name", "role", "time_zone", "locale")
 _LOADED = "source data"  # source of consents that refresh brings
+#: What a person said, not what an address did: it goes with the person to a new address.
+_SAID = (SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED, SuppressionReason.IMPORTED)
 
 
 class SqlPeople:
@@ -43,6 +45,9 @@ class SqlPeople:
         loaded = _first_of_each(self._hashed(people)).sort_by("contact_id")
         with self._store.write() as connection:
             staged = stage(connection, "people", loaded)
+            if moved := _stops_of_the_moved(connection, staged):
+                self._store.stop(connection)
+                suppress(connection, moved, now=now)
             count = _upsert(connection, staged, now)
             _add_consents(connection, staged, now)
             unstage(connection, staged)
@@ -164,6 +169,21 @@ def _first_of_each(loaded: pa.Table) -> pa.Table:
 
 def _is_erased(staged: sa.Table) -> sa.ColumnElement[bool]:
     return sa.exists().where(erasures.c.address_hash == staged.c.address_hash)
+
+
+def _stops_of_the_moved(connection: sa.Connection, staged: sa.Table) -> list[Stop]:
+    """Return the stops in force that contacts take with them from their known address to the one that is loaded."""
+    row = suppressions.c
+    query = (
+        sa.select(staged.c.address_hash, row.topic, row.reason, row.source, row.topic_group, row.suppressed_at)
+        .join(people, people.c.contact_id == staged.c.contact_id)
+        .join(suppressions, row.address_hash == people.c.address_hash)
+        .where(people.c.address_hash != staged.c.address_hash, row.reason.in_(_SAID), in_force())
+    )
+    return [
+        Stop(**{**dict(found._mapping), "reason": SuppressionReason(found.reason)})
+        for found in connection.execute(query)
+    ]
 
 
 def _upsert(connection: sa.Connection, staged: sa.Table, now: datetime) -> int:
