@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -55,14 +56,18 @@ def prism(document: Path, folder: Path) -> Iterator[Prism]:
         "mock", "--host", "127.0.0.1", "--port", str(port), str(document),
     ]  # fmt: skip
     plain = {"PATH": os.environ["PATH"], "HOME": str(folder), "NO_COLOR": "1"}
-    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=plain) as process:
+    with (
+        log.open("wb") as out,
+        # The wheel's `node` is a script that starts the real one: both are in one group, and end together.
+        subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=plain, start_new_session=True) as process,
+    ):
         try:
             _wait(process, log)
             server = Prism(f"http://127.0.0.1:{port}", log)
             yield server
             server.close()
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
 
 
 def _wait(process: subprocess.Popen[bytes], log: Path) -> None:
