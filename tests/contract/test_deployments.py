@@ -16,7 +16,7 @@ from prefect.utilities.callables import parameter_schema
 from ruamel.yaml import YAML
 
 RUN_PLAYBOOK = "flows/run_playbook.py:run_playbook"
-ALLOWED = {f"uptake.{name}" for name in ("bootstrap", "errors", "markdown", "plan_summary", "run_states")}
+ALLOWED = {f"uptake.{name}" for name in ("bootstrap", "errors", "markdown", "plan_summary", "run_states", "task_list")}
 ROOT = Path(__file__).resolve().parents[2]
 
 
