@@ -59,6 +59,10 @@ class Person:
     is_erased: bool = False
     ended: str | None = None  # why the journey ended
     arm: str = "treatment"
+    known: str = ""  # the address last loaded, which is remembered as a hash when it is forgotten
+
+    def __post_init__(self) -> None:
+        self.known = self.address or ""
 
 
 @dataclass
@@ -317,6 +321,13 @@ class Model:
     def load(self, contact: str, address: str, now: datetime, *, refuses: bool | None) -> None:
         """The source names a person anew; who was forgotten stays so, by contact and by address."""
         person = self.people[contact]
+        if person.known != address:  # what they said goes with them
+            for (who, topic, reason), (since, lifted) in list(self.stops.items()):
+                is_said = reason in ("unsubscribed", "complained", "imported")
+                if who == person.known and is_said and since and (lifted is None or since >= lifted):
+                    self.suppress(address, topic, reason, since)
+        if not person.is_erased:
+            person.known = address
         if address in self.erased:
             if not person.is_erased:
                 person.address, person.is_erased = None, True
