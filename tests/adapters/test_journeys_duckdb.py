@@ -50,7 +50,7 @@ from uptake.domain.enrollments import (
 )
 from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText, Workspace
 from uptake.domain.ways import next_stage
-from uptake.domain.windows import next_allowed
+from uptake.domain.windows import closes_at, next_allowed
 from uptake.ports import ControlState
 from uptake.testing import write_snapshot
 
@@ -564,11 +564,12 @@ class Model:
         return endings, account_endings, self.verdicts(due, gate_held, {number for number, _ in account_endings})
 
     def verdicts(self, due, gate_held, ending):
-        controls, found, mails, tasks = self.world.controls, {}, [], []
+        controls, found, mails, tasks, ends = self.world.controls, {}, [], [], {}
         for enrollment, version_id, rules, contact_id, feature, key, due_moment, row in due:
             stage, account_id = rules.playbook.stages[key], enrollment["account_id"]
             window = rules.workspace.window
-            opens = next_allowed(self.now, self.zone(rules, contact_id, account_id), window, rules.workspace.holidays)
+            zone, holidays = self.zone(rules, contact_id, account_id), rules.workspace.holidays
+            opens = next_allowed(self.now, zone, window, holidays)
             paused = (
                 controls.everything is not None
                 or controls.playbooks.get(rules.name) == "pause"
@@ -588,6 +589,7 @@ class Model:
             )
             verdict, reason = stage_verdict(facts, self.now)
             number = enrollment["enrollment_id"]
+            ends[number, contact_id] = closes_at(opens, zone, window, holidays)
             found[number, contact_id] = (key, verdict, reason, version_id, feature, due_moment)
             place = list(rules.playbook.stages).index(key)
             if verdict is Verdict.TASK:
@@ -612,7 +614,7 @@ class Model:
             if reason is not None:
                 key, _, _, *rest = found[mine]
                 found[mine] = (key, effect_of(reason), reason, *rest)
-        return {(*key, *rest) for key, rest in found.items()}
+        return {(*key, *rest, ends[key] if rest[1] is Verdict.SEND else None) for key, rest in found.items()}
 
     def contender(self, rank, rules, contact_id, account_id):
         address = self.people[contact_id]["address_hash"]
@@ -652,6 +654,7 @@ def found_entry(entry):
 
 def found_advance(advance):
     names = ["enrollment_id", "contact_id", "stage_key", "verdict", "reason", "version_id", "feature_key", "due_at"]
+    names += ["window_ends_at"]
     return (
         rows_of(advance.endings, ["enrollment_id", "contact_id", "reason"]),
         rows_of(advance.account_endings, ["enrollment_id", "reason"]),

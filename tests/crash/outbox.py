@@ -155,11 +155,17 @@ def plan_sends(ledger: SqlLedger, contact_ids: Sequence[str], *, gate_id: int, n
             "version_id": approved.version_id,
             "feature_key": "boards",
             "due_at": now.replace(tzinfo=None),
+            "window_ends_at": None,
         }
         for row in entered
         if row["contact_id"] in wanted
     ]
-    kinds = {"enrollment_id": pa.int64(), "version_id": pa.int64(), "due_at": pa.timestamp("us")}
+    kinds = {
+        "enrollment_id": pa.int64(),
+        "version_id": pa.int64(),
+        "due_at": pa.timestamp("us"),
+        "window_ends_at": pa.timestamp("us"),
+    }
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in verdicts[0]])
     ending = pa.schema([("enrollment_id", pa.int64()), ("contact_id", pa.string()), ("reason", pa.string())])
     ledger.enrollments.record(

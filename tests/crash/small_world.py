@@ -149,6 +149,7 @@ def advance(wanted: Sequence[Journey], endings: Sequence[Journey], now: datetime
             "version_id": 1,
             "feature_key": "boards",
             "due_at": now.replace(tzinfo=None),
+            "window_ends_at": None,
         }
         for one in wanted
     ]
@@ -168,6 +169,7 @@ _VERDICTS = pa.schema(
         ("version_id", pa.int64()),
         ("feature_key", pa.string()),
         ("due_at", pa.timestamp("us")),
+        ("window_ends_at", pa.timestamp("us")),
     ]
 )
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uptake.domain.playbooks import Window
-from uptake.domain.windows import next_allowed
+from uptake.domain.windows import closes_at, next_allowed
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # What depends on the machine is left out.
@@ -66,6 +66,25 @@ def test_nothing_allowed_lies_before_the_first_allowed_moment(
     check(now, zone, window, tuple(now.date() + timedelta(days=days) for days in closed))
 
 
+def check_end(now: datetime, zone: str, window: Window, holidays: tuple[date, ...]) -> None:
+    """From the first allowed moment on, all are allowed until it closes."""
+    opens = next_allowed(now, zone, window, holidays)
+    found = closes_at(opens, zone, window, holidays)
+    assert found.tzinfo is UTC
+    assert found > opens
+    assert not is_allowed(found, zone, window, holidays)
+    step = (found - opens) / 50
+    assert all(is_allowed(opens + number * step, zone, window, holidays) for number in range(50))
+    assert is_allowed(found - timedelta(microseconds=1), zone, window, holidays)
+    assert closes_at(found, zone, window, holidays) == found, "closed: it closes now"
+
+
+@settings(max_examples=300, deadline=None)
+@given(moments, st.sampled_from(ZONES), windows, st.lists(st.integers(0, 9), max_size=4))
+def test_a_window_is_open_until_it_closes(now: datetime, zone: str, window: Window, closed: list[int]) -> None:
+    check_end(now, zone, window, tuple(now.date() + timedelta(days=days) for days in closed))
+
+
 def changes() -> list[tuple[str, datetime]]:
     """Every change of a clock from 2025 to 2027, one zone for each kind of change."""
     found: dict[tuple[object, ...], tuple[str, datetime]] = {}
@@ -97,6 +116,7 @@ def test_a_change_of_the_clock_is_neither_waited_for_nor_forgotten(
 ) -> None:
     zone, day = change
     check(day + timedelta(minutes=minutes_away), zone, window, ())
+    check_end(day + timedelta(minutes=minutes_away), zone, window, ())
 
 
 @pytest.mark.parametrize(

@@ -157,10 +157,16 @@ def fill(ledger: SqlLedger) -> None:
             "version_id": version_id,
             "feature_key": "boards",
             "due_at": NOW.replace(tzinfo=None),
+            "window_ends_at": None,
         }
         for row in entered
     ]
-    kinds = {"enrollment_id": pa.int64(), "version_id": pa.int64(), "due_at": pa.timestamp("us")}
+    kinds = {
+        "enrollment_id": pa.int64(),
+        "version_id": pa.int64(),
+        "due_at": pa.timestamp("us"),
+        "window_ends_at": pa.timestamp("us"),
+    }
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in verdicts[0]])
     ending = pa.schema([("enrollment_id", pa.int64()), ("contact_id", pa.string()), ("reason", pa.string())])
     ledger.enrollments.record(

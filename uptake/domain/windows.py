@@ -46,6 +46,28 @@ def next_allowed(
         moment = change
 
 
+def closes_at(
+    now: datetime, zone: str, window: Window, holidays: Collection[date] = (), *, default_zone: str = "UTC"
+) -> datetime:
+    """Return the first moment from `now` on at which a recipient may not be mailed; `now` itself when it is one.
+
+    Arguments and result as in `next_allowed`.
+    """
+    clock = _zone(zone, default_zone)
+    closed = frozenset(holidays)
+    moment = now.astimezone(UTC)
+    while True:
+        offset = _offset(moment, clock)
+        local = moment.replace(tzinfo=None) + offset
+        if not (_is_open(local.date(), window, closed) and window.start <= local.time() < window.end):
+            return moment
+        end = (datetime.combine(local.date(), window.end) - offset).replace(tzinfo=UTC)
+        change = _next_change(moment, end, clock)
+        if change is None:
+            return end
+        moment = change
+
+
 def _zone(name: str, default: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)

@@ -52,8 +52,9 @@ class Advance:
               reason all its contacts share); also for control arms. It may come with endings of its contacts.
     verdicts: enrollment_id, contact_id, stage_key, verdict, reason (NULL for send and task), detail (the winner as
               `playbook/stage/contact` for priority_lost, the next allowed moment for outside_window, what is paused,
-              why the gate is held, else ''), version_id (the version that counts), feature_key, due_at (aware), and
-              for a task owner (NULL: nobody is known) and facts (a JSON object, NULL: none asked for)
+              why the gate is held, else ''), version_id (the version that counts), feature_key, due_at (aware),
+              for a send window_ends_at (aware; from then on it may not leave), and for a task owner (NULL: nobody is
+              known) and facts (a JSON object, NULL: none asked for)
     """
 
     endings: pa.Table

@@ -141,6 +141,7 @@ class World:
 
     def __init__(self, ledger: SqlLedger, now: datetime, release: Release) -> None:
         self.ledger, self.now, self.release = ledger, now, release
+        self.window_ends_at: datetime | None = None  # of what is planned from now on
         self.snapshot_id = "s1"
         check = Check(name="c", status="passed", severity="critical")
         self.gate_id = ledger.gates.record(
@@ -232,6 +233,7 @@ class World:
                 "version_id": self.version_id,
                 "feature_key": "dashboards",
                 "due_at": self.now.replace(tzinfo=None),
+                "window_ends_at": self.window_ends_at and self.window_ends_at.replace(tzinfo=None),
                 "owner": "csm-1",
                 "facts": '{"account.arr":5.0}',
             }
@@ -310,6 +312,7 @@ VERDICTS = pa.schema(
         ("version_id", pa.int64()),
         ("feature_key", pa.string()),
         ("due_at", pa.timestamp("us")),
+        ("window_ends_at", pa.timestamp("us")),
         ("owner", pa.string()),
         ("facts", pa.string()),
     ]

@@ -193,6 +193,34 @@ def test_what_the_gate_stopped_before_its_intent_is_decided_again_as_the_same_se
     assert world.claim() == []
 
 
+def test_nothing_is_intended_from_the_end_of_its_window_on(world):
+    world.window_ends_at = world.now + timedelta(minutes=5)
+    ann, bob = world.planned(ANN, BOB)
+    world.claim(lease=timedelta(hours=1))
+    world.now += timedelta(minutes=5, seconds=-1)
+    assert world.intend([ann]) == {}
+    world.now += timedelta(seconds=1)
+    assert world.intend([bob]) == {bob: Reason.OUTSIDE_WINDOW}
+    assert world.status(bob) == "withheld"
+    world.now += timedelta(hours=15)
+    world.window_ends_at = world.now + timedelta(hours=10)
+    assert world.record(("bob", "why", "send")) == {"send": 1}
+    world.claim()
+    assert world.intend([bob]) == {}
+
+
+def test_what_a_person_releases_may_leave_after_its_window(world):
+    world.window_ends_at = world.now + timedelta(minutes=5)
+    (ann,) = world.planned(ANN)
+    world.claim()
+    world.intend([ann])
+    world.ledger.sends.unknown([ann], detail="time-out", now=world.now)
+    world.now += timedelta(hours=1)
+    world.ledger.sends.release([ann], by="Grace", reason="checked", now=world.now)
+    world.claim()
+    assert world.intend([ann]) == {}
+
+
 def test_what_the_gate_stopped_may_still_be_passed_over(world):
     (ann,) = world.planned(ANN)
     world.claim()

@@ -27,7 +27,8 @@ VERDICTS = pa.schema(
     {
         "enrollment_id": side.INT, "contact_id": side.TEXT, "stage_key": side.TEXT, "verdict": side.TEXT,
         "reason": side.TEXT, "detail": side.TEXT, "version_id": side.INT, "feature_key": side.TEXT,
-        "due_at": pa.timestamp("us", "UTC"), "owner": side.TEXT, "facts": side.TEXT,
+        "due_at": pa.timestamp("us", "UTC"), "window_ends_at": pa.timestamp("us", "UTC"), "owner": side.TEXT,
+        "facts": side.TEXT,
     }
 )  # fmt: skip
 

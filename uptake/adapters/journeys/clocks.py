@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from uptake.adapters.journeys import side
 from uptake.domain.playbooks import Workspace
-from uptake.domain.windows import next_allowed
+from uptake.domain.windows import closes_at, next_allowed
 
-_OPENINGS = pa.schema({"version_id": side.INT, "zone": side.TEXT, "opens_at": side.AT})
+_OPENINGS = pa.schema({"version_id": side.INT, "zone": side.TEXT, "opens_at": side.AT, "closes_at": side.AT})
 _ZONES = pa.schema({"zone": side.TEXT})
 
 # A zone that no clock knows counts as none. The chain: the person, the contact's mart row, the account, the workspace.
@@ -43,14 +43,14 @@ cross join (select coalesce(list(zone), []) as zones from known_zones) as known
 
 _OPENS = """
 create temp table opens as
-select contact_zones.version_id, contact_zones.contact_id, openings.opens_at
+select contact_zones.version_id, contact_zones.contact_id, openings.opens_at, openings.closes_at
 from contact_zones
 inner join openings using (version_id, zone)
 """
 
 
 #: `opens` when there is nobody to ask for.
-NOBODY = "create temp table opens (version_id bigint, contact_id varchar, opens_at timestamp)"
+NOBODY = "create temp table opens (version_id bigint, contact_id varchar, opens_at timestamp, closes_at timestamp)"
 
 
 def find_zones(connection: duckdb.DuckDBPyConnection, base: str) -> None:
@@ -63,14 +63,16 @@ def find_zones(connection: duckdb.DuckDBPyConnection, base: str) -> None:
 
 
 def solve(connection: duckdb.DuckDBPyConnection, base: str, workspaces: Mapping[int, Workspace], now: datetime) -> None:
-    """Build `opens` (version_id, contact_id, opens_at): from when on each contact of `base` may be mailed."""
+    """Build `opens` (version_id, contact_id, opens_at, closes_at): when each contact of `base` may be mailed next."""
     find_zones(connection, base)
     pairs = connection.execute("select distinct version_id, zone from contact_zones").fetchall()
     lines = []
     for version_id, zone in pairs:
         workspace = workspaces[version_id]
-        opens_at = next_allowed(now, zone, workspace.window, workspace.holidays)
-        lines.append({"version_id": version_id, "zone": zone, "opens_at": side.naive(opens_at)})
+        opens = next_allowed(now, zone, workspace.window, workspace.holidays)
+        closes = closes_at(opens, zone, workspace.window, workspace.holidays)
+        moments = {"opens_at": side.naive(opens), "closes_at": side.naive(closes)}
+        lines.append({"version_id": version_id, "zone": zone, **moments})
     connection.register("openings", pa.Table.from_pylist(lines, schema=_OPENINGS))
     connection.execute(_OPENS)
 

@@ -73,7 +73,8 @@ select
         when asked.paused_scope is not null then asked.paused_scope
         when moment.gate_held is not null then moment.gate_held
         else strftime(opens.opens_at, '%Y-%m-%dT%H:%M:%SZ')
-    end as retry_detail
+    end as retry_detail,
+    opens.closes_at as window_ends_at
 from asked
 inner join rules using (version_id)
 cross join moment
@@ -234,6 +235,7 @@ select
     answers.counts_as as version_id,
     answers.feature_key,
     answers.due_at,
+    case when not answers.is_task and answers.final_reason is null then answers.window_ends_at end as window_ends_at,
     case when answers.is_task and answers.final_reason is null then coalesce(answers.owner, account.csm) end as owner,
     task_facts.facts
 from answers

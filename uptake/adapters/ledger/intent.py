@@ -51,6 +51,8 @@ def check_intents(
         reason = _ending(row, release, stops, bases, state)
         if reason is not None:
             ended[row.send_id] = reason
+        elif _is_late(row, now):
+            ended[row.send_id] = Reason.OUTSIDE_WINDOW
         elif row.claimed_hash != row.address_hash or _is_paused(row, state, now):  # a new address: claim it anew
             paused.add(row.send_id)
     return set(send_ids) - held, paused, ended
@@ -72,6 +74,9 @@ class _Claim(NamedTuple):
     address_hash: str | None
     has_address: bool
     is_erased: bool
+    window_ends_at: datetime | None
+    planned_at: datetime
+    released_at: datetime | None
 
 
 def _claims(
@@ -94,6 +99,9 @@ def _claims(
             people.c.address_hash,
             people.c.address.is_not(None).label("has_address"),
             people.c.erased_at.is_not(None).label("is_erased"),
+            sends.c.window_ends_at,
+            sends.c.planned_at,
+            sends.c.released_at,
         )
         .join(enrollments, enrollments.c.enrollment_id == sends.c.enrollment_id)
         .join(
@@ -158,6 +166,12 @@ def _ending(
     if stopped_by_hand or row.arm != _TREATED or row.assigned_arm != _TREATED:
         return Reason.STOPPED
     return None
+
+
+def _is_late(row: _Claim, now: datetime) -> bool:
+    """Whether its window has closed since the tick; what a person has released since goes when they say so."""
+    is_ordered = row.released_at is not None and row.released_at > row.planned_at
+    return row.window_ends_at is not None and row.window_ends_at <= now and not is_ordered
 
 
 def _is_paused(row: _Claim, state: ControlState, now: datetime) -> bool:

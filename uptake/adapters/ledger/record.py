@@ -42,6 +42,7 @@ _PLANNED = pa.schema(
         ("version_id", pa.int64()),
         ("feature_key", pa.string()),
         ("due_at", TIMESTAMP),
+        ("window_ends_at", TIMESTAMP),
         ("playbook", pa.string()),
         ("account_id", pa.string()),
         ("entry_no", pa.int32()),
@@ -116,6 +117,7 @@ class Recorder:
                 *(staged.c[name] for name in _PLANNED.names[:4]),
                 sa.func.coalesce(staged.c.feature_key, ""),
                 staged.c.due_at,
+                staged.c.window_ends_at,
                 enrollments.c.playbook,
                 enrollments.c.account_id,
                 enrollments.c.entry_no,
@@ -145,7 +147,7 @@ class Recorder:
             "updated_at": now,
         }
         # What was stopped before its intent is the same send, decided on what is known now.
-        fresh = ("version_id", "feature_key", "due_at", "template_hash")
+        fresh = ("version_id", "feature_key", "due_at", "window_ends_at", "template_hash")
         again = sa.update(sends).where(sends.c.send_id == rows.c.send_id, is_asked_again())
         count = connection.execute(
             again.values(**constants, reason=None, **{name: rows.c[name] for name in fresh})

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. A ledger with a larger number was written by newer code.
-HEAD = "0006"
+HEAD = "0007"
 #: Alembic's own table; named so that it never meets another program's in a shared database.
 VERSION_TABLE = "uptake_schema_version"
 #: `PRAGMA application_id` of our SQLite files: "UPTK".
@@ -308,6 +308,7 @@ sends = sa.Table(
     _text("reason", null=True),
     _text("detail"),
     _time("due_at"),
+    _time("window_ends_at", null=True),  # NULL: planned before this was kept
     _time("planned_at"),
     # the worker that holds it
     _text("owner", null=True),
