@@ -27,11 +27,12 @@ def test_mail_that_really_leaves_is_decided_by_the_clock_alone(tmp_path: Path) -
 
 
 def test_a_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SENDGRID_API_KEY", "SG.secret")
+    monkeypatch.setenv("SENDGRID_API_KEY", "SG.hushhush")
+    monkeypatch.setenv("UPTAKE_TASK_WEBHOOK_SECRET", "whsec_hushhush")
     settings = Settings()
     assert settings.sendgrid_api_key is not None
-    assert settings.sendgrid_api_key.get_secret_value() == "SG.secret"
-    assert "secret" not in repr(settings)
+    assert settings.sendgrid_api_key.get_secret_value() == "SG.hushhush"
+    assert "hushhush" not in repr(settings)
 
 
 def test_a_setting_that_makes_no_sense_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,6 +184,17 @@
     nullif(trim({{ value }}), '')
 {%- endmacro %}
 
+{% macro plain_text_or_null(column) -%}
+    {#- The same of many rows: `trim` knows the spaces of all scripts, and most texts have none to look for. -#}
+    case
+        when
+            {{ column }} >= '!' and {{ column }} < chr(127) and not suffix({{ column }}, ' ')
+            and strlen({{ column }}) = length({{ column }})
+            then {{ column }}
+        else {{ text_or_null(column) }}
+    end
+{%- endmacro %}
+
 {% macro number_or_null(value) -%}
     {#- `nan` and `inf` are no numbers here. -#}
     case when isfinite(try_cast({{ value }} as double)) then try_cast({{ value }} as double) end

@@ -17,6 +17,7 @@ PARAMS = {
     "send_id": "s",
     "snapshot_id": "s",
     "count": 5,
+    "at_most": 5,
     "task_id": 1,
     "since": datetime(2026, 3, 3, tzinfo=UTC),
 }

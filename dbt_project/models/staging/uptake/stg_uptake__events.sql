@@ -12,13 +12,13 @@ typed as (
         file,
         record as line,
         read_order,
-        {{ text_or_null('event_id') }} as event_id,
+        {{ plain_text_or_null('event_id') }} as event_id,
         occurred_at as raw_occurred_at,
         {{ timestamp_or_null('occurred_at') }} as occurred_at,
         {{ timestamp_or_null('received_at') }} as received_at,
-        {{ text_or_null('account_id') }} as account_id,
-        {{ text_or_null('user_id') }} as user_id,
-        {{ text_or_null('event_name') }} as event_name,
+        {{ plain_text_or_null('account_id') }} as account_id,
+        {{ plain_text_or_null('user_id') }} as user_id,
+        {{ plain_text_or_null('event_name') }} as event_name,
         coalesce({{ number_or_null('quantity') }}, 1) as quantity,
         properties
 
