@@ -19,7 +19,7 @@ create table due (
 );
 create table whens (enrollment_id bigint, contact_id varchar, condition varchar, holds boolean);
 create table waits as from whens;
-create table opens (version_id bigint, contact_id varchar, opens_at timestamp);
+create table opens (version_id bigint, contact_id varchar, opens_at timestamp, closes_at timestamp);
 """
 
 
