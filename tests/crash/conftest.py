@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.crash.outbox import NOW, prepared, serving
-from tests.postgres import can_serve, empty_database, server
+from tests.postgres import empty_database, require_server, server
 from uptake.testing import FixedClock
 
 
@@ -39,8 +38,7 @@ def fakegrid(home: Path, clock: FixedClock) -> Iterator[int]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """A PostgreSQL server, without a database; a machine without one skips, CI fails."""
-    if not can_serve():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no PostgreSQL: pg_config --bindir names no pg_ctl")
+    require_server()
     with server() as address:
         yield address
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import psycopg
 from starlette.responses import Response
@@ -50,11 +51,14 @@ class Killed:
 
 
 class Zygote:
-    """Forks the workers."""
+    """A process that has imported everything and forks the others: one order in JSON a line, numbers as the answer."""
 
-    def __enter__(self) -> Zygote:
+    def __init__(self, module: str = "tests.crash.worker") -> None:
+        self._module = module
+
+    def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.worker"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-m", self._module], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True,
         )  # fmt: skip
         return self
@@ -68,18 +72,24 @@ class Zygote:
 
     def start(self, **order: object) -> int:
         """Let a worker begin; return its pid."""
+        (pid,) = self.ask(**order)
+        return pid
+
+    def end(self) -> int:
+        """Wait for it; return its exit code, or minus the signal it died of."""
+        (code,) = self._answer()
+        return code
+
+    def ask(self, **order: object) -> list[int]:
+        """Give an order and return its answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return self._answer()
 
-    def end(self) -> int:
-        """Wait for it; return its exit code, or minus the signal it died of."""
-        return self._answer()
-
-    def _answer(self) -> int:
+    def _answer(self) -> list[int]:
         assert self._process.stdout is not None
-        return int(self._process.stdout.readline())
+        return [int(word) for word in self._process.stdout.readline().split()]
 
 
 def prepare(url: str) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import json
 import math
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,8 +15,9 @@ from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
+from tests.crash.kills import Zygote
 from tests.crash.outbox import KEYS, NOW
-from tests.crash.storm import AT_ONCE, PUBLIC_KEY, ROOT, Storm, differences, digest, signed
+from tests.crash.storm import AT_ONCE, PUBLIC_KEY, Storm, differences, digest, signed
 from uptake.adapters.ledger import open_ledger
 from uptake.adapters.sendgrid_events import SendGridEvents
 from uptake.operations.record_delivery import record_delivery
@@ -28,22 +26,11 @@ from uptake.testing import FixedClock
 # --- the receiver -----------------------------------------------------------------------------------------
 
 
-class Receivers:
-    """Starts processes, each forked from one that has imported everything: `python -m tests.crash.receiver`."""
+class Receivers(Zygote):
+    """Starts processes that receive or fold."""
 
-    def __enter__(self) -> Receivers:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.receiver"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+    def __init__(self) -> None:
+        super().__init__("tests.crash.receiver")
 
     def receive(self, url: str, port: int = 0, fail: str | None = None) -> Receiver:
         """Serve the public pages on this ledger, until a failpoint is passed or for ever."""
@@ -54,11 +41,7 @@ class Receivers:
         return self._start(url=url)
 
     def _start(self, **order: object) -> Receiver:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        pid, port = (int(word) for word in self._process.stdout.readline().split())
+        pid, port = self.ask(**order)
         return Receiver(pid, port)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import psycopg
 import pytest
 
 from tests.crash.database_down import RECOVERY, lock, locked, restart, survive, terminate
 from tests.crash.outbox import KEYS, Outbox, copy_ledger, fill, judge, names
 from tests.crash.public import post_event, unsubscribe
-from tests.postgres import Postgres, can_serve
+from tests.postgres import Postgres, require_server
 from uptake.adapters.ledger import open_ledger
 from uptake.cli import main
 from uptake.errors import LedgerError
@@ -20,8 +18,7 @@ COUNT = 60
 
 @pytest.fixture
 def postgres():
-    if not can_serve():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no PostgreSQL: pg_config --bindir names no pg_ctl")
+    require_server()
     server = Postgres()
     server.start()
     with psycopg.connect(f"{server.url}/postgres", autocommit=True) as admin:

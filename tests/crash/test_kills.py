@@ -11,7 +11,7 @@ import pytest
 
 from tests.crash.kills import ALL_POINTS, COUNT, PLAN, Zygote, database, kill_at, prepare
 from tests.crash.outbox import NOW, names, serving
-from tests.postgres import can_serve, server
+from tests.postgres import require_server, server
 from uptake.failpoints import POINTS
 from uptake.sandbox.fakegrid import FaultyFront
 from uptake.testing import FixedClock
@@ -29,8 +29,7 @@ def zygote():
 
 @pytest.fixture(scope="module")
 def postgres():
-    if not can_serve():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no PostgreSQL: pg_config --bindir names no pg_ctl")
+    require_server()
     with server() as address:
         yield address
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.crash.ledger_machine import Base, LedgerMachine
-from tests.postgres import can_serve, server
+from tests.postgres import require_server, server
 
 RUNS = int(os.environ.get("UPTAKE_MACHINE_RUNS", "20"))
 STEPS = 30
@@ -76,8 +76,7 @@ def test_what_was_found_once_stays_mended(tmp_path, steps):
 
 
 def test_nor_does_postgresql_differ(tmp_path):
-    if not can_serve():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no PostgreSQL: pg_config --bindir names no pg_ctl")
+    require_server()
     with server() as address:
         base = Base(f"{address}/postgres")
         run(base, max(2, RUNS // 10))

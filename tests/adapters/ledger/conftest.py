@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -12,7 +11,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from tests.postgres import can_serve, server
+from tests.postgres import require_server, server
 from uptake.adapters.ledger import SqlLedger, open_ledger
 from uptake.adapters.ledger.schema import metadata
 from uptake.domain.ids import address_hash, send_id
@@ -25,10 +24,7 @@ KEYS = Keys(pseudonym=b"k" * 32, tokens=(b"k" * 32,))
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The address of a PostgreSQL server of our own, without a database name."""
-    if not can_serve():
-        if os.environ.get("CI"):
-            pytest.fail("no PostgreSQL: pg_config --bindir names no pg_ctl; CI needs it")
-        pytest.skip("no PostgreSQL: pg_config --bindir names no pg_ctl")
+    require_server()
     with server() as address:
         yield address
 
