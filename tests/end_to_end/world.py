@@ -10,7 +10,7 @@ from rich.console import Console
 from uptake.demo import demo
 from uptake.errors import UptakeError
 
-ACCOUNTS, CONTACTS, DAYS = 40, 240, 7
+ACCOUNTS, CONTACTS, DAYS = 40, 240, 5
 TICK_HOURS = (7, 13, 17)
 
 
