@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from uptake.domain.playbooks import Approval, Playbook
+from uptake.domain.playbooks import Playbook
+from uptake.domain.workspace import Approval
 from uptake.markdown import SHOWN, bullets, cell, count_accounts, decision, table, words
 from uptake.operations.entering import limit_of
 from uptake.operations.gate import FRESH_FOR

@@ -48,9 +48,10 @@ from uptake.domain.enrollments import (
     stratum,
     task_ended_at,
 )
-from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText, Workspace
+from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText
 from uptake.domain.ways import next_stage
 from uptake.domain.windows import closes_at, next_allowed
+from uptake.domain.workspace import Workspace
 from uptake.ports import ControlState
 from uptake.testing import write_snapshot
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from uptake.adapters.marts import MARTS, PARTITIONED
-from uptake.domain.playbooks import Playbook, Release, StageText, Workspace
+from uptake.domain.playbooks import Playbook, Release, StageText
+from uptake.domain.workspace import Workspace
 from uptake.ports import Keys, Snapshot
 
 KEYS = Keys(pseudonym=b"k" * 32, tokens=(b"t" * 32,))

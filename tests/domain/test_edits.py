@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from uptake.domain.edits import Change, changes
-from uptake.domain.playbooks import Playbook, Release, StageText, Workspace
+from uptake.domain.playbooks import Playbook, Release, StageText
+from uptake.domain.workspace import Workspace
 
 WORKSPACE = {
     "sender": {"name": "Uptake", "address": "success@vendor.example"},

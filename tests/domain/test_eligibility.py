@@ -24,7 +24,8 @@ from uptake.domain.eligibility import (
     settle_tasks,
     stage_verdict,
 )
-from uptake.domain.playbooks import Exclusions, Playbook
+from uptake.domain.playbooks import Playbook
+from uptake.domain.workspace import Exclusions
 
 NOW = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

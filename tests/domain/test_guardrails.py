@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uptake.domain.guardrails import FEW, HARMS, MANY_MAILS, MailCounts, audience_held, harm_found
-from uptake.domain.playbooks import Guardrails, RateLimit
+from uptake.domain.workspace import Guardrails, RateLimit
 
 COUNTS = st.integers(0, 10**6)
 

@@ -10,20 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from uptake.domain.playbooks import (
-    FROM_FILE,
-    ClockTime,
-    Duration,
-    Exclusions,
-    OptOut,
-    Playbook,
-    Release,
-    Share,
-    Stage,
-    StageText,
-    Window,
-    Workspace,
-)
+from uptake.domain.playbook_values import FROM_FILE, ClockTime, Duration, Share
+from uptake.domain.playbooks import Playbook, Release, Stage, StageText
+from uptake.domain.workspace import Exclusions, OptOut, Window, Workspace
 
 NOW = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
 PLAYBOOK: dict[str, Any] = {

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uptake.domain.playbooks import Window
 from uptake.domain.windows import closes_at, next_allowed
+from uptake.domain.workspace import Window
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # What depends on the machine is left out.

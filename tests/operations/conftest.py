@@ -14,7 +14,8 @@ import pytest
 
 from uptake.adapters.journeys_duckdb import DuckJourneys
 from uptake.adapters.ledger import open_ledger
-from uptake.domain.playbooks import Playbook, Release, StageText, Workspace
+from uptake.domain.playbooks import Playbook, Release, StageText
+from uptake.domain.workspace import Workspace
 from uptake.errors import SnapshotError
 from uptake.operations.approve import approve
 from uptake.operations.plan import PlanResult, plan

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from uptake.domain.playbooks import Release, Workspace
+from uptake.domain.playbooks import Release
+from uptake.domain.workspace import Workspace
 from uptake.errors import PlaybookError
 from uptake.operations.check import check
 

@@ -29,7 +29,8 @@ from ruamel.yaml import YAML
 from uptake.adapters.journeys_duckdb import DuckJourneys
 from uptake.adapters.ledger import open_ledger
 from uptake.adapters.marts import MARTS
-from uptake.domain.playbooks import Release, Workspace
+from uptake.domain.playbooks import Release
+from uptake.domain.workspace import Workspace
 from uptake.operations.approve import approve
 from uptake.operations.plan import plan
 from uptake.operations.tick import tick

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from tests.spec.journey_model import Account, Book, Journey, Moment, Person, Step
 from uptake.adapters.journeys_duckdb import DuckJourneys
 from uptake.adapters.ledger import open_ledger
-from uptake.domain.playbooks import Playbook, Release, StageText, Workspace
+from uptake.domain.playbooks import Playbook, Release, StageText
 from uptake.domain.sends import SuppressionReason
+from uptake.domain.workspace import Workspace
 from uptake.operations.tasks import close_task
 from uptake.operations.tick import tick
 from uptake.ports import Approved, Entry, Keys, Plan, Snapshot

@@ -19,7 +19,8 @@ from uptake.adapters.playbook_yaml import Document, Location, Problem, Source, U
 from uptake.adapters.source_mapping import BadMapping
 from uptake.adapters.templates import check_words, compile_release
 from uptake.domain.conditions import Comparison, ConditionError, Literal, Membership, Name, Node, parse
-from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText, Workspace
+from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText
+from uptake.domain.workspace import Workspace
 from uptake.errors import PlaybookError
 
 WORKSPACE_FILE = "_workspace.yml"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from uptake.domain.playbooks import Playbook, Workspace
+from uptake.domain.playbooks import Playbook
+from uptake.domain.workspace import Workspace
 
 _MODELS: Mapping[str, type[BaseModel]] = {"schema.json": Playbook, "workspace.schema.json": Workspace}
 

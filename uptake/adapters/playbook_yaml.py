@@ -16,9 +16,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, MappingStartEvent, ScalarEvent
 
-from uptake.domain.playbooks import FROM_FILE
+from uptake.adapters.yaml_errors import model_problem, yaml_problem
+from uptake.domain.playbook_values import FROM_FILE
 
 MAX_BYTES = 100_000  # of a file
 MAX_YAML = 20_000  # characters of YAML, and levels inside one another: reading more takes too long
@@ -85,9 +86,8 @@ class Document:
             self._refuse_machinery()
             self._root = _yaml().load(source.text)
         except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            text = " ".join((error.problem or str(error)).split())
-            raise Unreadable([source.problem(mark.line + 1 if mark else 1, f"not YAML: {text}")]) from None
+            line, message = yaml_problem(error)
+            raise Unreadable([source.problem(line + 1, message)]) from None
         except YAMLError as error:  # a forbidden character
             raise Unreadable([source.problem(1, f"not YAML: {' '.join(str(error).split())}")]) from None
         if not isinstance(self._root, CommentedMap):
@@ -98,13 +98,23 @@ class Document:
         if len(self.source.text) > MAX_YAML:
             message = f"{len(self.source.text)} characters long; expected at most {MAX_YAML}"
             raise Unreadable([self.source.problem(1, message)])
-        depth = 0
+        open_: list[list[int]] = []  # of each collection around here: how many parts a turn has, how many were seen
         for event in _yaml().parse(self.source.text):
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            if depth > MAX_DEPTH:
-                message = f"nested too deeply; expected at most {MAX_DEPTH} levels"
-                raise Unreadable([self.source.problem(event.start_mark.line + 1, message)])
             line = event.start_mark.line + 1
+            if isinstance(event, CollectionEndEvent):
+                open_.pop()
+            elif isinstance(event, (CollectionStartEvent, ScalarEvent)):
+                is_collection = isinstance(event, CollectionStartEvent)
+                if open_ and is_collection and open_[-1][0] == 2 and open_[-1][1] % 2 == 0:
+                    message = "a key that is a list or keys itself; a text that begins with `{` or `[` stands in quotes"
+                    raise Unreadable([self.source.problem(line, message)])
+                if open_:
+                    open_[-1][1] += 1
+                if is_collection:
+                    open_.append([2 if isinstance(event, MappingStartEvent) else 1, 0])
+            if len(open_) > MAX_DEPTH:
+                message = f"nested too deeply; expected at most {MAX_DEPTH} levels"
+                raise Unreadable([self.source.problem(line, message)])
             if getattr(event, "anchor", None) is not None:  # an alias names one, too
                 raise Unreadable([self.source.problem(line, "anchors and aliases are refused; write it out")])
             if (tag := getattr(event, "tag", None)) is not None:
@@ -143,13 +153,11 @@ class Document:
                 case "extra_forbidden":
                     known = _fields(model, location[:-1])
                     message = f"unknown key{meant(str(location[-1]), known)}"
-                case "missing":
-                    message = "the key is missing"
                 case "value_error":
                     message = str(one["ctx"]["error"])
                     location += getattr(one["ctx"]["error"], "location", ())
-                case _:
-                    message = _lower_first(one["msg"]) + _found(one["input"], location)
+                case _:  # an address is nobody's business but the file's
+                    message = model_problem(one, is_private="address" in str(location[-1:]))
             yield self.problem(message, *location)
 
 
@@ -201,14 +209,3 @@ def meant(word: str, known: Sequence[str]) -> str:
     if alike:
         return f"; did you mean `{alike[0]}`?"
     return f"; expected one of {', '.join(sorted(known))}" if 0 < len(known) <= 30 else ""
-
-
-def _found(value: object, location: Location) -> str:
-    # An address is nobody's business but the file's.
-    if isinstance(value, (str, int, float, bool)) and "address" not in str(location[-1:]):
-        return f"; found {value!r}"[:200]
-    return ""
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]

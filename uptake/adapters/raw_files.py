@@ -21,7 +21,7 @@ import duckdb
 import orjson
 from pydantic import Field
 
-from uptake.domain.playbooks import Strict
+from uptake.domain.playbook_values import Strict
 
 Format = Literal["csv", "ndjson", "json", "parquet"]
 

@@ -23,7 +23,7 @@ from uptake.adapters.clock import SystemClock
 from uptake.adapters.mail_values import ValueMissing, display_name, header, is_address
 from uptake.adapters.templates import Blocks, CompiledMail, compile_release
 from uptake.domain.eligibility import Reason
-from uptake.domain.playbooks import Sender
+from uptake.domain.workspace import Sender
 from uptake.errors import (
     AcceptanceUnknown,
     MailerUnavailable,

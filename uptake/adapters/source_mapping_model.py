@@ -19,7 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from uptake.adapters.raw_files import Reader
-from uptake.domain.playbooks import Duration, Key, Strict
+from uptake.domain.playbook_values import Duration, Key, Strict
 
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 Literal_ = str | int | float | bool

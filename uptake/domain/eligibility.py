@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from uptake.domain.enrollments import LATEST
-from uptake.domain.playbooks import Exclusions, Playbook
+from uptake.domain.playbooks import Playbook
+from uptake.domain.workspace import Exclusions
 
 
 class Verdict(StrEnum):

@@ -8,7 +8,7 @@ from math import sqrt
 from statistics import NormalDist
 from typing import Literal
 
-from uptake.domain.playbooks import RateLimit
+from uptake.domain.workspace import RateLimit
 
 Harm = Literal["complaints", "bounces", "unsubscribes", "refusals"]
 HARMS: tuple[Harm, ...] = ("complaints", "bounces", "unsubscribes", "refusals")

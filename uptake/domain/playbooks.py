@@ -1,4 +1,4 @@
-"""A playbook and the workspace it runs in: the YAML of `playbooks/` as frozen, strict models.
+"""A playbook: the YAML of `playbooks/<name>/` as frozen, strict models, and the release it makes with its workspace.
 
 Conditions are still text here; `uptake.domain.conditions` parses them. Files, lines and texts are the
 business of `uptake.adapters.playbook_files`.
@@ -7,106 +7,19 @@ business of `uptake.adapters.playbook_files`.
 from __future__ import annotations
 
 import hashlib
-import re
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from uptake.domain.playbook_values import Condition, Duration, Key, OptOutReason, Share, Strict, TextFile
 from uptake.domain.ways import Misplaced, longest, write_out
-
-FROM_FILE = "file"  # validation context of what a person wrote
+from uptake.domain.workspace import OptOut, Window, Workspace
 
 NEXT_BEST = "next_best"  # `teaches:` this means: the feature recommended to each contact at entry
-
-_DURATION = re.compile(r"^(\d{1,4})(h|d|w)$")
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-_CLOCK_TIME = re.compile(r"^([01]\d|2[0-3]):[0-5]\d$")
-_SHARE = re.compile(r"^(\d{1,3}(?:\.\d+)?)%$")
-
-
-def _duration(value: object) -> object:
-    """Read `28d`, `12h` or `2w`."""
-    if isinstance(value, timedelta):
-        return value
-    match = _DURATION.match(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"{value!r} is not a duration; expected a number and a unit, like 12h, 3d or 2w")
-    return int(match[1]) * _UNITS[match[2]]
-
-
-def _share(value: object, info: ValidationInfo) -> object:
-    """Read `10%` as 0.1; in a file a bare number is refused, because nobody can tell 10 from 0.1 by its looks."""
-    if isinstance(value, float) and 0 <= value <= 1 and info.context != FROM_FILE:
-        return value
-    match = _SHARE.match(value) if isinstance(value, str) else None
-    if match is None or not 0 <= (share := float(match[1]) / 100) <= 1:
-        raise ValueError(f"{value!r} is not a share; expected a percentage from 0% to 100%, like 10%")
-    return share
-
-
-def _clock_time(value: object) -> object:
-    """Read `08:00`."""
-    if isinstance(value, time):
-        return value
-    if not (isinstance(value, str) and _CLOCK_TIME.match(value)):
-        raise ValueError(f"{value!r} is not a time of day; expected hours and minutes, like 08:00")
-    return time.fromisoformat(value)
-
-
-def _write_clock_time(value: time) -> str:
-    return f"{value:%H:%M}"
-
-
-def _write_duration(value: timedelta) -> str:
-    hours = int(value / _UNITS["h"])
-    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
-
-
-def _write_share(value: float) -> str:
-    return f"{value * 100:.10g}%"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    PlainSerializer(_write_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["12h", "3d", "2w"]}),
-]
-Share = Annotated[
-    float,
-    BeforeValidator(_share),
-    PlainSerializer(_write_share, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": _SHARE.pattern, "examples": ["10%"]}),
-]
-ClockTime = Annotated[
-    time,
-    BeforeValidator(_clock_time),
-    PlainSerializer(_write_clock_time, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": _CLOCK_TIME.pattern, "examples": ["08:00"]}),
-]
-Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-Condition = Annotated[str, Field(min_length=1, max_length=4_000)]
-TextFile = Annotated[str, Field(pattern=r"^[\w.-]+\.md$")]
-OptOutReason = Annotated[str, Field(min_length=10, max_length=500, description="Why, for whoever asks later")]
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-
-
-class Strict(BaseModel):
-    """Unknown keys are errors: a key the engine ignores would be a lie to its author."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+#: How long each day of a calendar is open.
+CALENDAR_OPEN = timedelta(days=2)
 
 
 class ContactChoice(Strict):
@@ -232,16 +145,6 @@ _OF_TASKS = ("owner", "within", "dedupe", "facts", "words")
 TIME_TO_DO = timedelta(days=7)
 
 
-class OptOut(Strict):
-    """Exclusions of the workspace that this playbook does not follow, each with the reason why."""
-
-    churned: OptOutReason | None = None
-    internal: OptOutReason | None = None
-    open_ticket: OptOutReason | None = None
-    too_new: OptOutReason | None = None
-    window: OptOutReason | None = Field(default=None, description="Why mail may leave outside the workspace's window")
-
-
 class Edits(StrEnum):
     """What a changed file means for people already in."""
 
@@ -329,159 +232,6 @@ class Playbook(Strict):
         return self.goal.within or longest(self.stages)
 
 
-CALENDAR_OPEN = timedelta(days=2)
-
-
-class Sender(Strict):
-    """Who the mail comes from."""
-
-    name: str = Field(min_length=1)
-    address: str = Field(pattern=r"^[\x21-\x7e]+@[\x21-\x7e]+$")
-
-
-class Cap(Strict):
-    """At most `mails` within `per`."""
-
-    mails: int = Field(ge=1)
-    per: Duration
-
-
-class Caps(Strict):
-    """How often anybody may be mailed, over all playbooks."""
-
-    person: Cap
-    account: Cap
-
-
-class Window(Strict):
-    """When mail may leave, on the recipient's own clock."""
-
-    days: tuple[Weekday, ...] = Field(default=("mon", "tue", "wed", "thu", "fri"), min_length=1)
-    start: ClockTime
-    end: ClockTime = Field(description="The first moment after it")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Window:
-        if not self.start < self.end:
-            raise ValueError(f"window ends at {self.end:%H:%M}, which is not after its start {self.start:%H:%M}")
-        return self
-
-    @property
-    def minutes(self) -> int:
-        """How long it is open on each of its days."""
-        return 60 * (self.end.hour - self.start.hour) + self.end.minute - self.start.minute
-
-    def lies_within(self, other: Window) -> bool:
-        """Say whether mail may leave in `other` whenever it may in this one."""
-        return set(self.days) <= set(other.days) and other.start <= self.start and self.end <= other.end
-
-
-class Exclusions(Strict):
-    """Accounts that no playbook takes in."""
-
-    churned: bool = True
-    internal: bool = True
-    open_ticket: bool = True
-    younger_than: Duration = timedelta(days=14)
-
-    def without(self, opt_out: OptOut) -> Exclusions:
-        """Return the exclusions that are left for a playbook."""
-        return Exclusions(
-            churned=self.churned and opt_out.churned is None,
-            internal=self.internal and opt_out.internal is None,
-            open_ticket=self.open_ticket and opt_out.open_ticket is None,
-            younger_than=self.younger_than if opt_out.too_new is None else timedelta(0),
-        )
-
-
-class Automatic(Strict):
-    """Up to where a plan may be approved without a person."""
-
-    accounts: int = Field(ge=1, description="Accounts that would enter, all arms")
-    mails: int = Field(ge=1, description="First sends over two weeks, at most")
-
-
-class Approval(Strict):
-    """How far an approval reaches."""
-
-    tolerance: Share = 0.25
-    expires: Duration = timedelta(days=90)
-    automatic: Automatic | None = Field(
-        default=None, description="Plans that `uptake approve --within-limits` approves; default: none"
-    )
-
-
-class RateLimit(Strict):
-    """Shares of the mails sent."""
-
-    warn: Share = Field(description="Above it, somebody is told")
-    stop: Share = Field(description="Above it, the playbook pauses until a person resumes it")
-
-    @model_validator(mode="after")
-    def _warned_first(self) -> RateLimit:
-        if self.warn > self.stop:
-            raise ValueError(f"warn ({self.warn:.2%}) is above stop ({self.stop:.2%}); expected to be warned first")
-        return self
-
-
-class Guardrails(Strict):
-    """What stops a playbook, whoever approved it."""
-
-    audience_change: Share = Field(
-        default=0.5, description="By how much an audience may fall or rise against the last snapshot"
-    )
-    complaints: RateLimit = Field(
-        default=RateLimit(warn=0.001, stop=0.003), description="Mails reported as spam, by Gmail's and Yahoo's limits"
-    )
-    bounces: RateLimit = Field(
-        default=RateLimit(warn=0.02, stop=0.05), description="Mails to addresses that do not exist"
-    )
-    unsubscribes: RateLimit = Field(
-        default=RateLimit(warn=0.02, stop=0.05), description="Mails whose reader stopped such mail or all"
-    )
-    refusals: RateLimit = Field(
-        default=RateLimit(warn=0.05, stop=0.15), description="Mails that a mailbox blocked or the mail service dropped"
-    )
-    within: Duration = Field(default=timedelta(days=7), description="How far back mails count")
-
-
-class Consent(Strict):
-    """On what basis people are mailed who gave no consent of their own."""
-
-    default_basis: Literal["none", "soft_opt_in", "contract"] = "none"
-
-
-class TaskWebhook(Strict):
-    """Who is told of every task that is opened or closed."""
-
-    url: str = Field(
-        pattern=r"^(https://\S+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/\S*)?)$",
-        description="https:// only; the secret is in the environment, UPTAKE_TASK_WEBHOOK_SECRET",
-    )
-
-
-class Workspace(Strict):
-    """`_workspace.yml`: what holds for every playbook."""
-
-    sender: Sender
-    reply_to: Sender | None = None
-    postal_address: str = Field(min_length=10)
-    topics: dict[Key, int] = Field(min_length=1, description="Topic -> SendGrid unsubscribe group id")
-    exclusions: Exclusions = Exclusions()
-    caps: Caps
-    window: Window
-    holidays: tuple[date, ...] = ()
-    default_time_zone: str = "UTC"
-    default_locale: str = "en"
-    approval: Approval = Approval()
-    guardrails: Guardrails = Guardrails()
-    global_control: Share = 0.0
-    consent: Consent = Consent()
-    allowed_links: tuple[str, ...] = Field(default=(), description="Hosts that stage texts may link to")
-    # Not part of a release: it changes nothing about what people get, so nobody has to approve it again.
-    task_webhook: TaskWebhook | None = Field(default=None, exclude=True, description="Who is told of tasks, as JSON")
-
-
 class StageText(Strict):
     """The text of one e-mail stage: Markdown with front matter, not yet rendered."""
 
@@ -501,7 +251,9 @@ class Release(Strict):
     playbook: Playbook
     workspace: Workspace  # its exclusions as they hold for this playbook: without what it opts out of
     texts: dict[Key, StageText]  # by stage key, e-mail stages only
-    words: dict[Key, str] = {}  # by stage key: what to say at a task, Markdown with merge fields
+    words: dict[Key, str] = Field(
+        default_factory=dict
+    )  # by stage key: what to say at a task, Markdown with merge fields
     layout: str  # MJML
 
     @property

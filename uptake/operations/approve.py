@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from uptake.domain.edits import changes
-from uptake.domain.playbooks import Automatic, Release
+from uptake.domain.playbooks import Release
+from uptake.domain.workspace import Automatic
 from uptake.errors import LedgerError, Refused
 from uptake.operations.audience import remember_audience
 from uptake.ports import Approved, Audience, Ledger, Plan

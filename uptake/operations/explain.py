@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from uptake.domain.arms import Arm, arm_of
 from uptake.domain.conditions import Seen
 from uptake.domain.enrollments import LATEST, due_at, places, stage_orders, task_ended_at
-from uptake.domain.playbooks import Cap, Release, Stage
+from uptake.domain.playbooks import Release, Stage
 from uptake.domain.ways import next_stage
 from uptake.domain.windows import next_allowed
+from uptake.domain.workspace import Cap
 from uptake.errors import Refused
 from uptake.operations.definitions import counting_releases, goal_hash
 from uptake.operations.entering import entries_held, limit_of, look

@@ -10,7 +10,8 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 
 from uptake.domain.conditions import Seen
-from uptake.domain.playbooks import Release, Workspace
+from uptake.domain.playbooks import Release
+from uptake.domain.workspace import Workspace
 from uptake.ports.adoption import Snapshot
 from uptake.ports.releases import ControlState
 

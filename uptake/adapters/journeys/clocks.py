@@ -11,8 +11,8 @@ import duckdb
 import pyarrow as pa
 
 from uptake.adapters.journeys import side
-from uptake.domain.playbooks import Workspace
 from uptake.domain.windows import closes_at, next_allowed
+from uptake.domain.workspace import Workspace
 
 _OPENINGS = pa.schema({"version_id": side.INT, "zone": side.TEXT, "opens_at": side.AT, "closes_at": side.AT})
 _ZONES = pa.schema({"zone": side.TEXT})

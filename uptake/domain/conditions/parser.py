@@ -36,6 +36,7 @@ from uptake.domain.conditions.nodes import (
     Shift,
     Today,
 )
+from uptake.domain.conditions.slips import of_syntax, of_types, of_word
 from uptake.domain.conditions.writer import write
 from uptake.errors import UptakeError
 
@@ -96,8 +97,7 @@ def parse(text: str, columns: Mapping[str, ColumnType]) -> Condition:
         tree = ast.parse(source, mode="eval")
     except SyntaxError as error:
         at = min(error.offset or len(source) + 1, len(source) + 1)  # no offset: something is missing at the end
-        hint = "; compare with `==`" if source[at - 1 : at] == "=" else ""
-        raise ConditionError(f"not an expression: {error.msg}{hint}", column=skipped + at) from None
+        raise ConditionError(f"not an expression: {error.msg}{of_syntax(source, at)}", column=skipped + at) from None
     except (RecursionError, MemoryError):
         raise ConditionError(f"nested too deeply; at most {MAX_DEPTH} levels", column=1) from None
     _check_tokens(source, skipped)
@@ -193,7 +193,8 @@ class _Reader:
         match sign:
             case ast.Is() | ast.IsNot():
                 if not (isinstance(right, ast.Constant) and right.value is None):
-                    raise self._error(right, "`is` tests only for None; compare values with `==`")
+                    hint = of_word(right.id) if isinstance(right, ast.Name) else ""
+                    raise self._error(right, f"`is` tests only for None; compare values with `==`{hint}")
                 self._not_none(left, operand)
                 return NullTest(operand, isinstance(sign, ast.IsNot))
             case ast.In() | ast.NotIn():
@@ -204,9 +205,7 @@ class _Reader:
         self._not_none(right, other)
         written = _COMPARISONS[type(sign)]
         if operand.type is not other.type and not {operand.type, other.type} <= MOMENTS:
-            raise self._error(
-                right, f"{self._describe(other)}; expected {operand.type} to compare with `{write(operand)}`"
-            )
+            raise self._mismatch(right, other, operand)
         if operand.type is ColumnType.BOOL and written not in ("==", "!="):
             raise self._error(left, f"{self._describe(operand)}; `{written}` needs numbers, texts or dates")
         return Comparison(operand, written, other)
@@ -226,9 +225,7 @@ class _Reader:
             if not isinstance(option, Literal):
                 raise self._error(element, "a list holds literals only, like `['team', 'business']`")
             if option.type not in (operand.type, ColumnType.NULL) and not {option.type, operand.type} <= MOMENTS:
-                raise self._error(
-                    element, f"{self._describe(option)}; expected {operand.type} to compare with `{write(operand)}`"
-                )
+                raise self._mismatch(element, option, operand)
             options.append(option)
         return tuple(options)
 
@@ -239,6 +236,7 @@ class _Reader:
         if sign is None:
             instead = _INSTEAD.get(type(node.op))
             hint = f"; use `{instead}`" if instead else "; expected +, -, * or /"
+            hint += "; a share is a number, 0.1 for 10%" if isinstance(node.op, ast.Mod) else ""
             raise self._error(node, f"this operator is not part of the language{hint}")
         left, right = self._read(node.left, depth + 1), self._read(node.right, depth + 1)
         if sign in ("+", "-") and left.type in MOMENTS:
@@ -302,7 +300,7 @@ class _Reader:
         return Name(name, of)
 
     def _unknown(self, node: ast.expr, name: str) -> ConditionError:
-        return self._error(node, f"unknown column `{name}`{self._suggest(name)}")
+        return self._error(node, f"unknown column `{name}`{of_word(name) or self._suggest(name)}")
 
     def _suggest(self, name: str) -> str:
         """Point at the column most likely meant: the same name elsewhere, else one that reads alike."""
@@ -346,6 +344,10 @@ class _Reader:
         if isinstance(node, (ast.List, ast.Tuple, ast.Set, ast.Dict)):
             return self._error(node, "a list may only stand after `in` or `not in`")
         return self._error(node, f"{_REFUSED.get(type(node), 'this is')} not part of the language")
+
+    def _mismatch(self, node: ast.expr, found: Node, beside: Node) -> ConditionError:
+        expected = f"expected {beside.type} to compare with `{write(beside)}`{of_types(found, beside)}"
+        return self._error(node, f"{self._describe(found)}; {expected}")
 
     def _error(self, node: ast.expr, message: str) -> ConditionError:
         before = self._source[: node.col_offset].decode()
