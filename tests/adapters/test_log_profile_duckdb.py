@@ -442,3 +442,14 @@ def test_the_macros_know_a_year_from_now(tmp_path: Path):
             session.execute("select uptake_format(?)", [text]).fetchone() for text in ("1800000000", "1900000000")
         )
     assert (soon, far) == (("unix_s",), (None,))
+
+
+@pytest.mark.parametrize("levels", [1_500, 60_000])
+def test_a_line_nested_too_deeply_to_be_described_hides_no_other(tmp_path: Path, levels: int):
+    """DuckDB's own guess of a structure ends the process there."""
+    deep = '{"event": "viewed", "user": "u1", "x": ' + '{"a":' * levels + "1" + "}" * levels + "}"
+    path = write(tmp_path, "x.ndjson", *(event(minute) for minute in range(5)))
+    path.write_text(f"{path.read_text()}{deep}\n")
+    log = profile(tmp_path)
+    assert (log.tables[0].rows, log.tables[0].unreadable) == (6, 0)
+    assert "x" not in fields(log)

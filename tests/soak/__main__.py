@@ -42,6 +42,7 @@ MODULES = {
     "T14": "torn_wal",
     "T15": "clock_leaps",
     "T16": "database_down",
+    "T17": "fuzz",
     "T18": "hostile_names",
     "T22": "prefect_kills",
     "T23": "migrations",

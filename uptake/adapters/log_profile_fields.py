@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from uptake.domain.raw_log import INTO, Kind, RawField, TimeFormat, plain
 LOOKED_AT = 100_000
 _DEPTH = 2  # of JSON objects
 _MOST_FIELDS = 80
+_MOST_NESTED = 200  # levels of a line
 _SHAPE_LENGTH = 40
 _EARLIEST = datetime(2000, 1, 1)  # noqa: DTZ001 - naive UTC, as in DuckDB
 _MOST = 0.9
@@ -25,6 +27,8 @@ _FORMATS = {
     "day_first": TimeFormat.DAY_FIRST, "unix_s": TimeFormat.UNIX_S, "unix_ms": TimeFormat.UNIX_MS,
     "unix_us": TimeFormat.UNIX_US,
 }  # fmt: skip
+#: Outside of texts, which are matched to be passed over.
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _UNIX = {TimeFormat.UNIX_S, TimeFormat.UNIX_MS, TimeFormat.UNIX_US}
 _KINDS = {"boolean": Kind.BOOLEAN, "integer": Kind.INTEGER, "number": Kind.NUMBER, "object": Kind.OBJECT}
 _TIME_WORDS = ("time", "date", "stamp", "day", "registration", "at", "ts", "on")
@@ -119,7 +123,8 @@ def define_macros(session: duckdb.DuckDBPyConnection, now: datetime) -> None:
 
 def json_fields(session: duckdb.DuckDBPyConnection, table: str, column: str) -> dict[str, str]:
     """Return name -> JSON path of the fields of the objects in one column; objects within objects are a->b."""
-    found = session.sql(f"select json_group_structure({column}) from {table}").fetchone()  # noqa: S608
+    plain_enough = f"rowid not in (select unnest({_too_deep(session, table, column)}::bigint[]))"
+    found = session.sql(f"select json_group_structure({column}) from {table} where {plain_enough}").fetchone()  # noqa: S608
     if found is None or found[0] is None:
         return {}
     names: dict[str, str] = {}
@@ -135,6 +140,22 @@ def json_fields(session: duckdb.DuckDBPyConnection, table: str, column: str) -> 
                     names[name] = below
         level = deeper
     return names
+
+
+def _too_deep(session: duckdb.DuckDBPyConnection, table: str, column: str) -> list[int]:
+    """Return the rows nested too deeply to say their structure: Python refuses it, and DuckDB crashes."""
+    opened = f"length({column}) - length(translate({column}, '[{{', ''))"
+    many = session.sql(f"select rowid, {column} from {table} where {opened} > {_MOST_NESTED}").fetchall()  # noqa: S608
+    return [row for row, line in many if _is_deep(line)]
+
+
+def _is_deep(line: str) -> bool:
+    depth = 0
+    for sign in _BRACKETS.finditer(line):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(sign[0], 0)
+        if depth > _MOST_NESTED:
+            return True
+    return False
 
 
 def profile_fields(session: duckdb.DuckDBPyConnection, names: Sequence[str], *, rows: int) -> tuple[RawField, ...]:

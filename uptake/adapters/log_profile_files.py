@@ -157,7 +157,7 @@ def _json_format(head: bytes) -> str | None:
 def _is_object(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -35,8 +35,8 @@ _ONE_OR_SEVERAL = WithJsonSchema(
 Names = Annotated[tuple[Name, ...], BeforeValidator(_listed), Field(min_length=1), _ONE_OR_SEVERAL]
 
 
-def _pattern(given: str) -> str:
-    if given.startswith(("/", "~")) or ".." in given.split("/"):
+def _pattern(given: object) -> object:
+    if isinstance(given, str) and (given.startswith(("/", "~")) or ".." in given.split("/")):
         raise ValueError(f"{given!r} leads out of the raw folder; expected a pattern below it, like *.csv")
     return given
 
