@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
 from uptake import failpoints
 from uptake.adapters.ledger.among import among
+from uptake.adapters.ledger.given import given
 from uptake.adapters.ledger.mail_counts import mail_counts
 from uptake.adapters.ledger.releases import SqlReleases, control_state, lock_forgotten
 from uptake.adapters.ledger.schema import delivery_events, erasures, playbook_versions, sends, webhook_batches
@@ -36,7 +36,10 @@ from uptake.ports import Keys, ReadBatch, StoredBatch
 _REASON_LENGTH = 500
 _BEFORE = timedelta(days=1)  # how long before the first word of a forgotten send others may have been forgotten
 _BYTES_AT_ONCE = 8 * 1024 * 1024
-_AT_ONCE = 10_000  # values in one query
+_KEPT = (
+    "event_key", "batch_id", "send_id", "sg_message_id", "address_hash", "event", "kind", "reason", "topic_group",
+    "occurred_at",
+)  # fmt: skip
 _FOLDED = ("status", "message_id", "accepted_at", "delivered_at")  # what events change of a send
 _SOURCE = "delivery_event"
 
@@ -97,13 +100,17 @@ class SqlDelivery:
         has forgotten something (a restored backup): sending is locked until `reconcile` has asked the mail service.
         """
         hashes = _Hashes(self._keys.pseudonym)
+        # Worked out before the transaction, which everybody who stores or stops anything waits for.
+        rows = [{event.event_key: _row(event, one.batch.batch_id, hashes) for event in one.events} for one in read]
         with self._store.write() as connection:
             self._store.stop(connection)
             told_of = {event.send_id for one in read for event in one.events if event.send_id is not None}
             heard_of = _heard_of(connection, told_of)
             new = _new_of_each(connection, read)
             events = [event for fresh in new for event in fresh]
-            _insert(connection, read, new, hashes)
+            _insert(
+                connection, [told[event.event_key] for told, fresh in zip(rows, new, strict=True) for event in fresh]
+            )
             failpoints.at("fold: events inserted")
             self._fold_sends(connection, events, heard_of, now)
             failpoints.at("fold: sends folded")
@@ -177,9 +184,8 @@ def _last_that_fits(sizes: Sequence[Any]) -> int:
 
 def _new_of_each(connection: sa.Connection, read: Sequence[ReadBatch]) -> list[list[DeliveryEvent]]:
     """Return what each batch is the first to tell."""
-    known = set(
-        _rows_of(connection, delivery_events.c.event_key, {event.event_key for one in read for event in one.events})
-    )
+    told = {event.event_key for one in read for event in one.events}
+    known = _those_of(connection, delivery_events.c.event_key, told)
     found: list[list[DeliveryEvent]] = []
     for one in read:
         fresh = {event.event_key: event for event in one.events if event.event_key not in known}
@@ -188,27 +194,27 @@ def _new_of_each(connection: sa.Connection, read: Sequence[ReadBatch]) -> list[l
     return found
 
 
-def _insert(
-    connection: sa.Connection, read: Sequence[ReadBatch], new: Sequence[Sequence[DeliveryEvent]], hashes: _Hashes
-) -> None:
-    rows = [
-        {
-            "event_key": event.event_key,
-            "batch_id": one.batch.batch_id,
-            "send_id": event.send_id,
-            "sg_message_id": event.sg_message_id,
-            "address_hash": hashes[event.address],
-            "event": event.event.value,
-            "kind": event.kind,
-            "reason": _without_address(event)[:_REASON_LENGTH],
-            "topic_group": event.topic_group,
-            "occurred_at": event.occurred_at,
-        }
-        for one, fresh in zip(read, new, strict=True)
-        for event in fresh
-    ]
+def _row(event: DeliveryEvent, batch_id: int, hashes: _Hashes) -> tuple[object, ...]:
+    """Return what is kept of an event, in the order of `_KEPT`."""
+    return (
+        event.event_key,
+        batch_id,
+        event.send_id,
+        event.sg_message_id,
+        hashes[event.address],
+        event.event.value,
+        event.kind,
+        _without_address(event)[:_REASON_LENGTH],
+        event.topic_group,
+        event.occurred_at,
+    )
+
+
+def _insert(connection: sa.Connection, rows: Sequence[tuple[object, ...]]) -> None:
     if rows:
-        connection.execute(insert_new(connection, delivery_events), rows)
+        found = given(connection, [delivery_events.c[name] for name in _KEPT], rows)
+        query = insert_new(connection, delivery_events).from_select(_KEPT, sa.select(found).where(sa.true()))
+        connection.execute(query)
 
 
 def _mark(
@@ -233,7 +239,7 @@ def _mark(
 def _redact(connection: sa.Connection, read: Sequence[ReadBatch], hashes: _Hashes) -> None:
     """Take the erased out of the bodies: the mail service goes on to tell of people who were forgotten meanwhile."""
     addresses = {hashes[event.address]: event.address for one in read for event in one.events if event.address}
-    erased = set(_rows_of(connection, erasures.c.address_hash, addresses))
+    erased = _those_of(connection, erasures.c.address_hash, addresses)
     for one in read if erased else ():
         text = None
         for found in sorted(erased & {hashes[event.address] for event in one.events if event.address}):
@@ -266,11 +272,9 @@ def _stop(event: DeliveryEvent, hashed: str, topics: Mapping[int, str]) -> Stop 
     return Stop(address_hash=hashed, topic="", reason=reason, source=_SOURCE, suppressed_at=event.occurred_at)
 
 
-def _rows_of(connection: sa.Connection, column: sa.Column[str], values: Iterable[str]) -> Iterator[str]:
-    """Return the values of a column that are among these, each once; databases limit how many one query may name."""
-    left = iter(sorted(values))
-    while part := list(islice(left, _AT_ONCE)):
-        yield from connection.scalars(sa.select(column).where(column.in_(part)).distinct())
+def _those_of(connection: sa.Connection, column: sa.Column[str], values: Iterable[str]) -> set[str]:
+    """Return which of these values the column holds."""
+    return set(connection.scalars(sa.select(column).where(among(connection, column, values)).distinct()))
 
 
 def settle_proven(connection: sa.Connection, send_ids: Sequence[str], now: datetime) -> set[str]:
@@ -304,7 +308,7 @@ def settle_proven(connection: sa.Connection, send_ids: Sequence[str], now: datet
 
 def _heard_of(connection: sa.Connection, send_ids: set[str]) -> set[str]:
     """Return which of these sends an event was folded for before."""
-    return set(_rows_of(connection, delivery_events.c.send_id, send_ids))
+    return _those_of(connection, delivery_events.c.send_id, send_ids)
 
 
 def _fold_rows(
@@ -314,26 +318,22 @@ def _fold_rows(
     if not by_send:
         return []
     names = ("send_key", "send_id", "attempt", "sending_at", *_FOLDED)
-    rows: list[sa.Row[Any]] = []
-    left = iter(sorted(by_send))
-    while part := list(islice(left, _AT_ONCE)):
-        query = sa.select(*(sends.c[name] for name in names)).where(sends.c.send_id.in_(part))
-        rows += connection.execute(query.order_by(sends.c.send_key).with_for_update())
+    query = sa.select(*(sends.c[name] for name in names)).where(among(connection, sends.c.send_id, by_send))
+    rows = connection.execute(query.order_by(sends.c.send_key).with_for_update()).all()
     changes = [(row, _folded(row, by_send[row.send_id])) for row in rows]
-    updates = [
-        {**change, "key": row.send_key, "updated_at": now}
-        for row, change in changes
-        if any(change[name] != getattr(row, name) for name in _FOLDED)
-    ]
+    updates = [(row.send_key, *folded) for row, folded in changes if folded != row[-len(_FOLDED) :]]
     if updates:
-        change = sa.update(sends).where(sends.c.send_key == sa.bindparam("key"))
-        changed = (*_FOLDED, "updated_at")
-        connection.execute(change.values({name: sa.bindparam(name) for name in changed}), updates)
+        found = given(connection, [sends.c[name] for name in ("send_key", *_FOLDED)], updates)
+        change = sa.update(sends).where(sends.c.send_key == found.c.send_key)
+        connection.execute(change.values({name: found.c[name] for name in _FOLDED} | {"updated_at": now}))
     return rows
 
 
-def _folded(row: Any, events: Sequence[DeliveryEvent]) -> dict[str, Any]:
-    """Return what a send's row becomes. Times take the earliest fact, so that order and repeats do not matter."""
+def _folded(row: Any, events: Sequence[DeliveryEvent]) -> tuple[str, str | None, datetime | None, datetime | None]:
+    """Return what a send's row becomes, in the order of `_FOLDED`.
+
+    Times take the earliest fact, so that order and repeats do not matter.
+    """
     status = fold(SendStatus(row.status), (event.event for event in events))
     # The service's clock counts whole seconds: nothing was accepted before we sent it.
     started = row.sending_at
@@ -341,12 +341,12 @@ def _folded(row: Any, events: Sequence[DeliveryEvent]) -> dict[str, Any]:
     delivered = [event.occurred_at for event in events if event.event is DeliveryEventType.DELIVERED]
     first = min((event for event in events if event.sg_message_id), key=lambda event: event.occurred_at, default=None)
     message_id = first.sg_message_id.split(".")[0] if first is not None and first.sg_message_id else None
-    return {
-        "status": status.value,
-        "message_id": row.message_id or message_id,
-        "accepted_at": _earliest(row.accepted_at, accepted, started),
-        "delivered_at": _earliest(row.delivered_at, delivered, started),
-    }
+    return (
+        status.value,
+        row.message_id or message_id,
+        _earliest(row.accepted_at, accepted, started),
+        _earliest(row.delivered_at, delivered, started),
+    )
 
 
 def _earliest(known: datetime | None, found: Sequence[datetime], started: datetime | None) -> datetime | None:

@@ -7,6 +7,7 @@ locked" at once, whatever its timeout. `synchronous=FULL`, because a lost intent
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ _PRODUCT = "uptake"
 _COUNT_INSERTS = {"preserve_rowcount": True}  # SQLAlchemy keeps the count of updates only
 #: Milliseconds between two statements of one transaction. A process that hangs in there keeps its locks that long.
 _HANGING = 60_000
+_OFTEN = 20  # milliseconds of SQLite's own waiting before it is asked anew for the turn to write
 _STOP_LOCK = 0x75707401  # PostgreSQL advisory locks
 _MIGRATION_LOCK = 0x75707402
 
@@ -36,7 +38,7 @@ class Store:
         self.where = self._url.database or "" if self.is_sqlite else self._url.render_as_string(hide_password=True)
         self._busy_timeout = busy_timeout
         self._engine = self._create_engine()
-        self._writer = self._engine.execution_options(uptake_begin="BEGIN IMMEDIATE")
+        self._writer = self._engine.execution_options(uptake_writes=True)
         self._prepare()
 
     @property
@@ -120,9 +122,33 @@ class Store:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(connection.get_execution_options().get("uptake_begin", "BEGIN"))
+            if connection.get_execution_options().get("uptake_writes"):
+                self._begin_to_write(connection)
+            else:
+                connection.exec_driver_sql("BEGIN")
 
         return engine
+
+    def _begin_to_write(self, connection: sa.Connection) -> None:
+        """Begin as SQLite's one writer, soon after the one before has ended.
+
+        SQLite itself would look every tenth of a second whether it may: whoever writes one transaction after the other
+        lets it in by chance alone. So it is asked anew, and each time looks after 1, 2, 5 and 10 ms.
+        """
+        raw: Any = connection.connection.driver_connection
+        deadline = time.monotonic() + self._busy_timeout
+        raw.execute(f"PRAGMA busy_timeout = {_OFTEN}")
+        try:
+            while True:
+                try:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    return
+                except exc.OperationalError as error:
+                    is_busy = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+                    if not is_busy or time.monotonic() >= deadline:
+                        raise
+        finally:
+            raw.execute(f"PRAGMA busy_timeout = {int(self._busy_timeout * 1000)}")
 
     def _prepare(self) -> None:
         """Refuse what is not ours; make or migrate what is."""

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from uptake.adapters.ledger.given import given
 from uptake.adapters.ledger.schema import suppressions
 from uptake.adapters.ledger.upsert import insert
 from uptake.domain.sends import SuppressionReason
@@ -17,6 +18,11 @@ def in_force() -> sa.ColumnElement[bool]:
     """Suppressed, and not lifted since; at the same moment the suppression wins."""
     row = suppressions.c
     return row.suppressed_at.is_not(None) & sa.or_(row.lifted_at.is_(None), row.suppressed_at >= row.lifted_at)
+
+
+_COLUMNS = (
+    "address_hash", "topic", "reason", "source", "topic_group", "suppressed_at", "lifted_at", "recorded_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,22 +40,22 @@ class Stop:
 
 def suppress(connection: sa.Connection, stops: Iterable[Stop], *, now: datetime) -> None:
     """Suppress or lift, inside a transaction that holds the stop lock. Both times only ever grow."""
-    rows = [{**_columns(stop), "recorded_at": now} for stop in _newest(stops)]
+    rows = [(*(getattr(stop, name) for name in _COLUMNS[:-1]), now) for stop in _newest(stops)]
     if not rows:
         return
     table = suppressions
-    query = insert(connection, table)
-    given = query.excluded
+    found = given(connection, [table.c[name] for name in _COLUMNS], rows)
+    query = insert(connection, table).from_select(_COLUMNS, sa.select(found).where(sa.true()))
+    new = query.excluded
     connection.execute(
         query.on_conflict_do_update(
             index_elements=["address_hash", "topic", "reason"],
             set_={
-                "suppressed_at": _later(table.c.suppressed_at, given.suppressed_at),
-                "lifted_at": _later(table.c.lifted_at, given.lifted_at),
-                "topic_group": sa.func.coalesce(given.topic_group, table.c.topic_group),
+                "suppressed_at": _later(table.c.suppressed_at, new.suppressed_at),
+                "lifted_at": _later(table.c.lifted_at, new.lifted_at),
+                "topic_group": sa.func.coalesce(new.topic_group, table.c.topic_group),
             },
-        ),
-        rows,
+        )
     )
 
 
@@ -69,10 +75,6 @@ def _newest(stops: Iterable[Stop]) -> list[Stop]:
             topic_group=known.topic_group if stop.topic_group is None else stop.topic_group,
         )
     return [found[key] for key in sorted(found)]
-
-
-def _columns(stop: Stop) -> dict[str, object]:
-    return {**vars(stop), "reason": stop.reason.value}
 
 
 def _latest(*moments: datetime | None) -> datetime | None:
