@@ -47,6 +47,8 @@ _LONGEST_PAUSE = 60.0
 _LONGEST_WINDOW = 3_600.0  # a reset further ahead is no moment in seconds: SendGrid's windows are minutes
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
+_Filled = tuple[Recipient, Blocks, str]  # the last is where they unsubscribe, fit for a header
+
 
 class SendGridMailer:
     """The mail service, for one API key."""
@@ -105,7 +107,7 @@ class SendGridMailer:
     def render(self, batch: MailBatch) -> Rendered:
         """Build the request body of as many recipients as fit. Raises PlaybookError for a broken text."""
         compiled = compile_release(batch.release, batch.stage_key)
-        filled: list[tuple[Recipient, Blocks]] = []
+        filled: list[_Filled] = []
         addresses: set[str] = set()
         refused: dict[str, Reason] = {}
         alone = False
@@ -116,7 +118,8 @@ class SendGridMailer:
             if recipient.address.lower() in addresses:
                 continue  # SendGrid refuses a request that holds an address twice
             try:
-                blocks = compiled.fill(recipient.fields, unsubscribe_url=header(recipient.unsubscribe_url))
+                url = header(recipient.unsubscribe_url)
+                blocks = compiled.fill(recipient.fields, unsubscribe_url=url)
             except ValueMissing:
                 refused[recipient.send_id] = Reason.VALUE_MISSING
                 continue
@@ -124,7 +127,7 @@ class SendGridMailer:
                 if filled:
                     continue
                 alone = True
-            filled.append((recipient, blocks))
+            filled.append((recipient, blocks, url))
             addresses.add(recipient.address.lower())
             if alone or len(filled) == MAX_PERSONALIZATIONS:
                 break
@@ -132,7 +135,7 @@ class SendGridMailer:
         return Rendered(
             body=body,
             body_hash=hashlib.sha256(body).hexdigest(),
-            send_ids=tuple(recipient.send_id for recipient, _ in filled),
+            send_ids=tuple(recipient.send_id for recipient, _, _ in filled),
             refused=refused,
         )
 
@@ -205,7 +208,7 @@ class SendGridMailer:
         return wait if 0 < wait <= _LONGEST_WINDOW else 0.0
 
     def _payload(
-        self, batch: MailBatch, compiled: CompiledMail, filled: list[tuple[Recipient, Blocks]], *, alone: bool
+        self, batch: MailBatch, compiled: CompiledMail, filled: list[_Filled], *, alone: bool
     ) -> dict[str, Any]:
         workspace = batch.release.workspace
         html, text = compiled.whole(filled[0][1]) if alone else (compiled.html, compiled.text)
@@ -227,13 +230,11 @@ class SendGridMailer:
         if self.sandbox:
             message.mail_settings = sg.MailSettings(sandbox_mode=sg.SandBoxMode(True))
         payload: dict[str, Any] = message.get()
-        payload["personalizations"] = [
-            _personalization(recipient, blocks, inline=alone) for recipient, blocks in filled
-        ]
+        payload["personalizations"] = [_personalization(*one, inline=alone) for one in filled]
         return payload
 
 
-def _personalization(recipient: Recipient, blocks: Blocks, *, inline: bool) -> dict[str, Any]:
+def _personalization(recipient: Recipient, blocks: Blocks, unsubscribe_url: str, *, inline: bool) -> dict[str, Any]:
     """Return what is one person's own. Built by hand: the SDK's objects cost six times as much, for every person."""
     name = display_name(recipient.full_name)
     personalization: dict[str, Any] = {
@@ -241,7 +242,7 @@ def _personalization(recipient: Recipient, blocks: Blocks, *, inline: bool) -> d
         "subject": blocks.subject,
         "custom_args": {SEND_ID_ARG: recipient.send_id},
         "headers": {
-            "List-Unsubscribe": f"<{header(recipient.unsubscribe_url)}>",
+            "List-Unsubscribe": f"<{unsubscribe_url}>",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         },
     }

@@ -221,9 +221,13 @@ def _final(value: object) -> str:
     """Make whatever an expression gave fit for a mail."""
     if type(value) is str and value.isascii() and value.isalnum():
         return value  # what most values are needs no second look
+    if type(value) is _Link:
+        return value
+    if type(value) is int:
+        return str(value)
     if isinstance(value, Undefined):
         raise ValueMissing(f"merge field {value._undefined_name} is unknown and has no default")
-    return value if isinstance(value, _Link) else harmless(value)
+    return harmless(value)
 
 
 def _default(value: object, default: object = "", boolean: bool = False) -> object:

@@ -26,6 +26,7 @@ from uptake.errors import (
     SnapshotError,
     UnexpectedAnswer,
 )
+from uptake.operations.pace import Pace
 from uptake.ports import (
     ENGINE,
     Claimed,
@@ -80,7 +81,7 @@ def send_due(
     *,
     clock: Clock,
     owner: str,
-    batch_size: int = 100,
+    batch_size: int = 1_000,
     lease: timedelta = LEASE,
     max_age: timedelta = MAX_AGE,
     witness: Witness | None = None,
@@ -95,7 +96,7 @@ def send_due(
         snapshots: What the messages were decided on.
         clock: The time.
         owner: Names this worker among all that send now.
-        batch_size: Most people in one request, 1-1,000; a run starts with 1, then 10.
+        batch_size: Most people in one request, 1-1,000; how a run comes to so many, `pace` tells.
         lease: How long a claim holds.
         max_age: Oldest snapshot that a message may still be sent on.
         witness: Remembers the newest intent outside the ledger, so that a restored one is found out.
@@ -133,33 +134,6 @@ def _closed(controls: ControlState, now: datetime) -> str | None:
     return f"sending is paused until {until:%Y-%m-%d %H:%M:%S} UTC" if until is not None and now < until else None
 
 
-class _Pace:
-    """How many go into the next request: 1, 10, all; fewer while it is searched whose message is refused."""
-
-    def __init__(self, full: int) -> None:
-        self._full = full
-        self._suspects = 0  # the refused message is among the next so many
-        self.size = 1
-
-    def passed(self, count: int) -> None:
-        """Go on faster, or search among the suspects that are left."""
-        self._suspects = max(0, self._suspects - count)
-        if self._suspects:
-            self.size = max(1, self._suspects // 2)
-        else:
-            self.size = min(self._full, 10 if count < 10 else self._full)
-
-    def refused(self, count: int) -> None:
-        """Search in halves."""
-        self._suspects = count if count > 1 else 0
-        self.size = max(1, count // 2)
-
-    def doubtful(self) -> None:
-        """Start over, one at a time."""
-        self._suspects = 0
-        self.size = 1
-
-
 class _Run:
     """One run of one worker."""
 
@@ -189,7 +163,7 @@ class _Run:
         self._count_unknown = 0  # in a row
         self._count_fruitless = 0
         self._refusals: Counter[tuple[str, str]] = Counter()  # (playbook, what the service said) since the last success
-        self.pace = _Pace(full)
+        self.pace = Pace(full)
         self.result = SendResult()
 
     def send(self, claimed: Sequence[Claimed]) -> None:

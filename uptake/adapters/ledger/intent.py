@@ -51,7 +51,7 @@ def check_intents(
         reason = _ending(row, release, stops, bases, state)
         if reason is not None:
             ended[row.send_id] = reason
-        elif _is_late(row, now):
+        elif row.is_late:
             ended[row.send_id] = Reason.OUTSIDE_WINDOW
         elif row.claimed_hash != row.address_hash or _is_paused(row, state, now):  # a new address: claim it anew
             paused.add(row.send_id)
@@ -74,9 +74,7 @@ class _Claim(NamedTuple):
     address_hash: str | None
     has_address: bool
     is_erased: bool
-    window_ends_at: datetime | None
-    planned_at: datetime
-    released_at: datetime | None
+    is_late: bool
 
 
 def _claims(
@@ -99,9 +97,7 @@ def _claims(
             people.c.address_hash,
             people.c.address.is_not(None).label("has_address"),
             people.c.erased_at.is_not(None).label("is_erased"),
-            sends.c.window_ends_at,
-            sends.c.planned_at,
-            sends.c.released_at,
+            _is_late(now).label("is_late"),
         )
         .join(enrollments, enrollments.c.enrollment_id == sends.c.enrollment_id)
         .join(
@@ -117,6 +113,13 @@ def _claims(
         .order_by(sends.c.send_key)  # two workers lock in one order
         .with_for_update(of=sends)
     )
+
+
+def _is_late(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether its window has closed since the tick; what a person has released since goes when they say so."""
+    row = sends.c
+    is_decided = sa.or_(row.released_at.is_(None), row.released_at <= row.planned_at)
+    return row.window_ends_at.is_not(None) & (row.window_ends_at <= now) & is_decided
 
 
 def _stops(connection: sa.Connection, addresses: Iterable[str]) -> dict[str, list[tuple[str, int | None]]]:
@@ -166,12 +169,6 @@ def _ending(
     if stopped_by_hand or row.arm != _TREATED or row.assigned_arm != _TREATED:
         return Reason.STOPPED
     return None
-
-
-def _is_late(row: _Claim, now: datetime) -> bool:
-    """Whether its window has closed since the tick; what a person has released since goes when they say so."""
-    is_ordered = row.released_at is not None and row.released_at > row.planned_at
-    return row.window_ends_at is not None and row.window_ends_at <= now and not is_ordered
 
 
 def _is_paused(row: _Claim, state: ControlState, now: datetime) -> bool:
