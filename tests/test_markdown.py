@@ -29,10 +29,11 @@ from uptake.markdown import (
     tick_summary,
 )
 from uptake.operations.backtest import Backtest, CapHit, Day, Lived, Overlap
-from uptake.operations.explain import (
+from uptake.operations.explained import (
     CapUse,
     Enrollment,
     Explanation,
+    Happened,
     NextStage,
     OpenTask,
     PlaybookExplanation,
@@ -401,13 +402,18 @@ def test_status_says_where_each_playbook_stands_and_what_it_sends() -> None:
     assert "- p is live: approved. 4 accounts would enter at a tick now." in text
     assert "- p: edited since." in text
     assert "| 2026-03-03 | 10 |" in text
+    assert "leaves now" not in text
+    paused = replace(other, state=State.PAUSED, mail_waits=True, next_sends=days)
+    text = status_summary(Status(gate=None, playbooks=[held, paused], sends=[], held=[], approvals=[], controls=[]))
+    assert "| paused | 12 | 3 | 1,234 | 0 (15 wait) | 2 (1 overdue) |" in text
+    assert "Nothing of p leaves now: these are what is due, and go only once it opens" in text
 
 
 def test_an_explanation_shows_what_was_seen_as_text() -> None:
     seen = SimpleNamespace(text=f"account.name == '{HOSTILE}'", values={"account.name": HOSTILE}, holds=None)
     playbook = SimpleNamespace(
         playbook="p", enters=False, left_out="re_entry", enrollments=(), arm="treatment", feature_key=HOSTILE,
-        entries_held=HOSTILE, where=(seen,), at_most=3,
+        entries_held=HOSTILE, where=(seen,), at_most=3, enter="match", closed=HOSTILE,
     )  # fmt: skip
     found: Any = SimpleNamespace(
         contact_id=HOSTILE,
@@ -430,7 +436,7 @@ def test_an_explanation_shows_what_was_seen_as_text() -> None:
     ("changed", "says"),
     [
         ({}, "Next: the mail of stage how, due 2026-03-06 09:00 UTC."),
-        ({}, "Its window: not before 2026-03-06 23:00 UTC, by the clock of Asia/Tokyo."),
+        ({}, "not before 2026-03-06 23:00 UTC, by the clock of Asia/Tokyo (2026-03-07 is a Saturday)."),
         (
             {"verdict": "retry", "reason": "capped_person", "detail": ""},
             "due 2026-03-06 09:00 UTC; not now, because: capped person.",
@@ -458,11 +464,19 @@ def test_an_explanation_says_what_comes_next_and_when(changed: dict[str, Any], s
     plain: dict[str, Any] = {
         "stage_key": "how", "kind": "email", "due_at": datetime(2026, 3, 6, 9, tzinfo=UTC),
         "earliest_at": datetime(2026, 3, 6, 23, tzinfo=UTC), "zone": "Asia/Tokyo", "wait": None, "task": None,
+        "closed_because": "2026-03-07 is a Saturday",
         "when": (seen,), "when_holds": False, "waits_for": None, "verdict": None, "reason": None, "detail": HOSTILE,
     }  # fmt: skip
+    at = datetime(2026, 3, 3, 9, tzinfo=UTC)
+    history = (
+        Happened(at=at, stage_key="why", what="decided", outcome="retry", reason="outside_window", detail=HOSTILE),
+        Happened(at=at, stage_key="why", what="sent", outcome="accepted", reason=None, detail=HOSTILE),
+        Happened(at=at, stage_key=None, what="left", outcome="ended", reason="goal_reached", detail=""),
+    )
     entry = Enrollment(
         enrollment_id=1, entry_no=1, arm="treatment", enrolled_at=datetime(2026, 3, 3, 9, tzinfo=UTC), ended_at=None,
         is_contact_in=True, feature_key=None, ending=None, ended_stages=(), next_stage=NextStage(**(plain | changed)),
+        was_contact_in=True, history=history,
     )  # fmt: skip
     one = PlaybookExplanation(
         playbook=HOSTILE, approved_by="Ada", expires_at=None, entries_held=None, at_most=3, arm="treatment",
@@ -477,6 +491,9 @@ def test_an_explanation_says_what_comes_next_and_when(changed: dict[str, Any], s
     check_is_data(text)
     assert says in text
     assert "Caps: this person 1 of 3 mails in 7 days; the account: no cap." in text
+    assert "why: not now, because: outside window" in text
+    assert "09:00 UTC: why: mail accepted\n" in text
+    assert "09:00 UTC: left, because: goal reached" in text
 
 
 @pytest.mark.parametrize("mark", ["- ", "1. ", "+ ", "* ", "> ", "# ", "=== ", "    ", "<script "])

@@ -37,6 +37,7 @@ from uptake.operations import status as _status
 from uptake.operations import sync_suppressions as _sync
 from uptake.operations import tasks as _tasks
 from uptake.operations import tick as _tick
+from uptake.operations.explained import Explanation
 from uptake.operations.status import Status
 from uptake.operations.tick_report import TickReport
 from uptake.ports import Claimed, Clock
@@ -321,7 +322,7 @@ class Uptake(Wiring):
             account_id=account_id,
         )
 
-    def explain(self, contact_id: str, playbook: str | None = None) -> _explain.Explanation:
+    def explain(self, contact_id: str, playbook: str | None = None) -> Explanation:
         """Say why a contact did or did not get a mail."""
         return _explain.explain(
             self.journeys,

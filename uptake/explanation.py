@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from uptake.domain.conditions import Seen
-from uptake.markdown import bullets, cell, table, words
+from uptake.markdown import SHOWN, bullets, cell, table, words
 
 if TYPE_CHECKING:
-    from uptake.operations.explain import CapUse, Enrollment, Explanation, NextStage, PlaybookExplanation
+    from uptake.operations.explained import CapUse, Enrollment, Explanation, Happened, NextStage, PlaybookExplanation
 
 _VERDICTS = {
     "send": "a tick now would send it",
@@ -17,6 +17,7 @@ _VERDICTS = {
     "retry": "not now",
     "pass_over": "a tick now would pass it over",
 }
+_DECIDED = {"retry": "not now", "pass_over": "passed over", "task": "task opened"}
 _HOLDS = {True: "true", False: "not true", None: "unknown"}
 
 
@@ -33,13 +34,13 @@ def explanation_summary(found: Explanation) -> str:
 
 def _playbook(one: PlaybookExplanation, found: Explanation) -> str:
     if one.enters:
-        told = "Would enter." if one.entries_held else "Would enter at the next tick."
+        told = _would_enter(one)
     elif any(entry.is_contact_in for entry in one.enrollments):
         told = "Is in."
     elif one.left_out:
         told = f"Left out: {words(one.left_out)}."
     elif one.enrollments:
-        told = "Has been in."
+        told = "Has been in." if any(entry.was_contact_in for entry in one.enrollments) else "Its account has been in."
     else:
         told = "Does not match."
     parts = [
@@ -50,6 +51,8 @@ def _playbook(one: PlaybookExplanation, found: Explanation) -> str:
         parts.append(f"Nobody may enter now: {cell(one.entries_held)}")
     elif one.at_most is not None and one.enters:
         parts.append(f"Its approval lets at most {one.at_most:,} accounts enter in one tick.")
+    if one.closed:
+        parts.append(f"Nobody enters by matching today: {cell(one.closed)}.")
     parts.append(_seen(one.where))
     for scope, target in (("playbook", one.playbook), ("account", found.account_id)):
         orders = found.controls.playbooks if scope == "playbook" else found.controls.accounts
@@ -62,15 +65,26 @@ def _playbook(one: PlaybookExplanation, found: Explanation) -> str:
     return "\n\n".join(parts)
 
 
+def _would_enter(one: PlaybookExplanation) -> str:
+    if one.enter == "manual":
+        return "Could be taken in by hand."
+    if one.closed:
+        return "Would enter on the next day of its calendar."
+    return "Would enter." if one.entries_held else "Would enter at the next tick."
+
+
 def _entry(entry: Enrollment) -> list[str]:
-    parts = [
-        f"Entry {entry.entry_no} on {cell(entry.enrolled_at)}, arm {entry.arm}"
-        + (f", ended {cell(entry.ended_at)}" if entry.ended_at else "")
-        + ("" if entry.is_contact_in else "; this contact was not chosen, or has left")
-        + "."
-    ]
-    if entry.ended_stages:
-        parts.append(bullets(f"{key}: over since {_at(at)}" for key, at in entry.ended_stages))
+    if entry.was_contact_in:
+        chosen = ""
+    else:
+        chosen = "; this contact was not chosen" if entry.ended_at is None else "; this contact was not in it"
+    ended = f", ended {cell(entry.ended_at)}" if entry.ended_at else ""
+    parts = [f"Entry {entry.entry_no} on {cell(entry.enrolled_at)}, arm {entry.arm}{ended}{chosen}."]
+    if entry.history:
+        more = len(entry.history) - SHOWN
+        parts.append(bullets(_happened(one) for one in entry.history[-SHOWN:]))
+        if more > 0:
+            parts.append(f"... and {more} before; `--json` lists all.")
     if entry.ending is not None:
         parts.append(f"A tick now would end it: {words(entry.ending)}.")
     elif entry.next_stage is not None:
@@ -80,6 +94,21 @@ def _entry(entry: Enrollment) -> list[str]:
     elif entry.is_contact_in:
         parts.append("No stage is left.")
     return parts
+
+
+def _happened(one: Happened) -> str:
+    because = f", because: {words(one.reason)}" if one.reason else ""
+    match one.what:
+        case "sent":
+            told = f"{one.stage_key}: mail {words(one.outcome)}"
+        case "delivery":
+            told = f"{one.stage_key}: {words(one.outcome)}"
+        case "left":
+            told = "left"
+        case _:
+            told = f"{one.stage_key}: {_DECIDED.get(one.outcome, one.outcome)}"
+    detail = f" ({one.detail})" if one.detail and one.what == "decided" else ""
+    return f"{_at(one.at)}: {told}{because}{detail}"
 
 
 def _next(step: NextStage) -> list[str]:
@@ -99,7 +128,8 @@ def _next(step: NextStage) -> list[str]:
         told += f"; {_VERDICTS.get(step.verdict, step.verdict)}{reason}{detail}"
     parts = [f"{told}."]
     if step.kind == "email" and (step.verdict is None or step.reason == "outside_window"):
-        parts.append(f"Its window: not before {_at(step.earliest_at)}, by the clock of {cell(step.zone)}.")
+        why = f" ({step.closed_because})" if step.closed_because else ""
+        parts.append(f"Its window: not before {_at(step.earliest_at)}, by the clock of {cell(step.zone)}{why}.")
     if step.wait is not None:
         parts += [f"It waits until this is true, at most until {_at(step.wait.until)}:", _seen(step.wait.seen)]
     if step.when:

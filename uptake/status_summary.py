@@ -59,14 +59,15 @@ def _playbooks(found: Sequence[Standing]) -> list[str]:
             f"{one.enrolled:,}",
             f"{one.holdout:,}",
             f"{one.sent:,}",
-            f"{sum(step.count_sends for step in one.next_sends):,}",
+            _next_week(one),
             f"{one.open_tasks:,}" + (f" ({one.overdue_tasks:,} overdue)" if one.overdue_tasks else ""),
         )
         for one in found
     ]
     parts = [
         table(header, rows, empty="There is no playbook yet."),
-        "Enrolled and holdout: accounts that are in now. Next 7 days: mails to them, at most.",
+        "Enrolled and holdout: accounts that are in now. Next 7 days: mails to them, at most"
+        + (", and 0 while nothing leaves." if any(one.mail_waits for one in found) else "."),
     ]
     if found:
         parts += ["### Why, and what opens it", bullets(line for one in found for line in _why(one))]
@@ -77,8 +78,19 @@ def _playbooks(found: Sequence[Standing]) -> list[str]:
     names = [one.playbook for one in found if one.next_sends]
     if names:
         lines = [(day, *(f"{mine.get(name, 0):,}" for name in names)) for day, mine in sorted(days.items())]
+        waiting = [one.playbook for one in found if one.next_sends and one.mail_waits]
         parts += ["### Next sends", table(("day", *names), lines)]
+        if waiting:
+            parts.append(
+                f"Nothing of {cell(', '.join(waiting))} leaves now: these are what is due, and go only once it opens"
+                " (what is over seven days late by then is passed over)."
+            )
     return parts
+
+
+def _next_week(one: Standing) -> str:
+    count = sum(step.count_sends for step in one.next_sends)
+    return f"0 ({count:,} wait)" if one.mail_waits and count else f"{count:,}"
 
 
 def _why(one: Standing) -> list[str]:

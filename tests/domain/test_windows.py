@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uptake.domain.windows import closes_at, next_allowed
+from uptake.domain.windows import closed_because, closes_at, next_allowed
 from uptake.domain.workspace import Window
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -157,3 +157,14 @@ def test_an_unknown_zone_counts_as_the_default(unknown: str) -> None:
 def test_a_clock_in_any_zone_may_ask() -> None:
     now = datetime(2026, 3, 3, 9, tzinfo=ZoneInfo("Asia/Tokyo"))
     assert next_allowed(now, "UTC", OFFICE) == datetime(2026, 3, 3, 8, tzinfo=UTC)
+
+
+def test_a_closed_window_says_why_by_the_recipients_clock():
+    def why(*moment: int, zone: str = "Europe/Berlin") -> str | None:
+        return closed_because(datetime(*moment, tzinfo=UTC), zone, OFFICE, [date(2026, 5, 1)])
+
+    assert why(2026, 4, 30, 9) is None
+    assert why(2026, 4, 30, 17) == "it is 19:00 there; mail leaves from 08:00 to 18:00"
+    assert why(2026, 4, 30, 23) == "2026-05-01 is a holiday"
+    assert why(2026, 5, 2, 9) == "2026-05-02 is a Saturday"
+    assert why(2026, 5, 3, 23, zone="Asia/Tokyo") is None

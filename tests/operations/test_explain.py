@@ -3,7 +3,8 @@ from datetime import timedelta
 import pytest
 
 from uptake.errors import Refused
-from uptake.operations.explain import CapUse, explain
+from uptake.operations.explain import explain
+from uptake.operations.explained import CapUse
 from uptake.operations.preview import preview
 
 DAY = timedelta(days=1)
@@ -64,6 +65,58 @@ def test_a_journey_is_told_as_a_tick_would_decide_it(town, now):
     assert answer.left_out == "in_already"
     town.tick(now + 3 * DAY)
     assert town.rows("select count(*) from sends where contact_id = ? and stage_key = 'how'", contact) == [(1,)]
+
+
+def test_what_happened_to_a_contact_is_told_with_its_reasons(town, now):
+    town.approve()
+    town.tick()
+    contact = treated(town)
+    town.send()
+    night = now + 3 * DAY + timedelta(hours=12)
+    town.publish(night, snapshot_id="night")
+    town.tick(night)
+    assert [
+        (one.stage_key, one.what, one.outcome, one.reason)
+        for one in ask(town, contact, night)[1].enrollments[0].history
+    ] == [("why", "sent", "accepted", None), ("how", "decided", "retry", "outside_window")]
+    (account,) = town.rows("select account_id from people where contact_id = ?", contact)[0]
+    town.states[account] = "adopted"
+    town.publish(night + DAY, snapshot_id="reached")
+    town.tick(night + DAY)
+    _, answer = ask(town, contact, night + DAY)
+    (entry,) = answer.enrollments
+    assert (entry.is_contact_in, entry.was_contact_in, entry.next_stage) == (False, True, None)
+    assert (entry.history[-1].what, entry.history[-1].reason) == ("left", "goal_reached")
+
+
+@pytest.mark.parametrize(
+    ("calendar", "closed"),
+    [
+        ([], "no day of its calendar is left"),
+        ([9], "the next day of its calendar is "),
+        ([0], None),
+    ],
+)
+def test_on_a_day_on_which_its_calendar_is_closed_that_is_told_and_who_would_enter_next(town, now, calendar, closed):
+    days = [(now + day * DAY).date() for day in calendar] or [(now - 9 * DAY).date()]
+    town.releases["alpha"] = town.release(enter="calendar", calendar=days)
+    shown = town.approve(now=now).plan.summary["entrants"] if calendar else []
+    town.approve() if not calendar else None
+    contact = shown[0][1] if shown else next(iter(town.contacts))
+    _, answer = ask(town, contact, now)
+    assert answer.enters is bool(calendar)
+    assert answer.closed == (closed if closed is None or not calendar else f"{closed}{days[0]}")
+
+
+def test_of_a_playbook_that_takes_in_by_hand_it_is_told_who_could_be(town, now):
+    town.releases["alpha"] = town.release(enter="manual", holdout=0.0)
+    town.approve()
+    answers = [ask(town, contact, now)[1] for contact in list(town.contacts)[:12]]
+    assert {(one.enter, one.closed) for one in answers} == {
+        ("manual", "takes in nobody by itself: people are taken in by hand")
+    }
+    assert any(one.enters for one in answers)
+    assert {one.left_out for one in answers if not one.enters} <= {"open_ticket", "too_new", "not_chosen", None}
 
 
 def test_an_open_task_is_told_and_is_no_mail(town, now):

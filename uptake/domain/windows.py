@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -115,3 +116,15 @@ def _first_with(offset: timedelta, before: datetime, after: datetime, clock: Zon
         else:
             low = middle
     return before + high * _SECOND
+
+
+def closed_because(moment: datetime, zone: str, window: Window, holidays: Collection[date] = ()) -> str | None:
+    """Return why the window is closed at a moment on the recipient's clock, in words; None when it is open."""
+    local = moment.astimezone(_zone(zone, "UTC"))
+    if local.date() in holidays:
+        return f"{local:%Y-%m-%d} is a holiday"
+    if _DAYS[local.weekday()] not in window.days:
+        return f"{local:%Y-%m-%d} is a {calendar.day_name[local.weekday()]}"
+    if not window.start <= local.time() < window.end:
+        return f"it is {local:%H:%M} there; mail leaves from {window.start:%H:%M} to {window.end:%H:%M}"
+    return None

@@ -59,6 +59,16 @@ def look(
     return Look(hold=hold, entry=entry, audience=audience)
 
 
+def closed_today(playbook: Playbook, now: datetime) -> str | None:
+    """Return why nobody enters by matching today, whatever they match; None when they may."""
+    if playbook.enter == "manual":
+        return "takes in nobody by itself: people are taken in by hand"
+    if playbook.takes_in(now):
+        return None
+    following = playbook.next_opening(now)
+    return "no day of its calendar is left" if following is None else f"the next day of its calendar is {following}"
+
+
 def entries_held(approval: Approved, controls: ControlState, now: datetime, *, goal_hash: object) -> Hold | None:
     """Return why an approved release takes nobody in now, before anybody is counted; None when it may."""
     if controls.everything is not None:

@@ -1,11 +1,11 @@
-"""Why somebody is in a playbook or not, what comes next for them, and what stands in between. Data, not words."""
+"""Why somebody is in a playbook or not, what came, what comes next for them, and what stands in between."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,112 +15,25 @@ from uptake.domain.conditions import Seen
 from uptake.domain.enrollments import LATEST, due_at, places, stage_orders, task_ended_at
 from uptake.domain.playbooks import Release, Stage
 from uptake.domain.ways import next_stage
-from uptake.domain.windows import next_allowed
+from uptake.domain.windows import closed_because, next_allowed
 from uptake.domain.workspace import Cap
 from uptake.errors import Refused
 from uptake.operations.definitions import counting_releases, goal_hash
-from uptake.operations.entering import entries_held, limit_of, look
+from uptake.operations.entering import closed_today, entries_held, limit_of, look
+from uptake.operations.explained import (
+    CapUse,
+    Enrollment,
+    Explanation,
+    Happened,
+    NextStage,
+    OpenTask,
+    PlaybookExplanation,
+    Wait,
+    history_of,
+)
 from uptake.operations.gate import Gate, fresh_gate
 from uptake.operations.preview import outside
 from uptake.ports import Approved, ControlState, Entry, Journeys, Ledger, Snapshot, Snapshots
-
-
-@dataclass(frozen=True, kw_only=True)
-class CapUse:
-    """How much of one cap is used."""
-
-    mails: int  # taken within `per`
-    at_most: int
-    per: timedelta
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wait:
-    """What a stage waits for, once it is due."""
-
-    seen: tuple[Seen, ...]
-    holds: bool | None
-    until: datetime  # then it goes on without
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenTask:
-    """The task that this contact's journey waits for."""
-
-    task_id: int
-    title: str
-    owner: str | None
-    due_at: datetime
-    lapses_at: datetime  # then the journey goes on without it
-
-
-@dataclass(frozen=True, kw_only=True)
-class NextStage:
-    """The stage a contact waits for."""
-
-    stage_key: str
-    kind: Literal["email", "task"]
-    due_at: datetime
-    earliest_at: datetime  # when it is due and the recipient's window is open
-    zone: str  # of the recipient's clock
-    wait: Wait | None  # None: it waits for nothing
-    task: OpenTask | None  # None: it is not open
-    when: tuple[Seen, ...]  # each predicate of the stage's condition with the values seen now
-    when_holds: bool | None
-    waits_for: str | None  # the status of a mail that is on its way, or `task` for one that nobody closed
-    verdict: str | None  # what a tick would decide now; None before it is due
-    reason: str | None
-    detail: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Enrollment:
-    """One entry of the account into the playbook."""
-
-    enrollment_id: int
-    entry_no: int
-    arm: str
-    enrolled_at: datetime
-    ended_at: datetime | None
-    is_contact_in: bool  # this contact was chosen and has not left
-    feature_key: str | None
-    ending: str | None  # why the contact or the whole enrollment would end in a tick now
-    ended_stages: Sequence[tuple[str, datetime]]
-    next_stage: NextStage | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlaybookExplanation:
-    """One playbook seen from one contact."""
-
-    playbook: str
-    approved_by: str | None  # None: no release of it is approved
-    expires_at: datetime | None
-    entries_held: str | None  # why nobody may enter it now
-    arm: str  # of the account, drawn or recorded
-    at_most: int | None  # accounts that may enter in one tick, by its approval
-    enters: bool  # would enter at a tick now
-    left_out: str | None  # why not; None when it enters or does not match
-    where: tuple[Seen, ...]
-    where_holds: bool | None
-    feature_key: str | None  # what it would be taught
-    enrollments: Sequence[Enrollment] = field(default_factory=tuple)
-    person_cap: CapUse | None = None
-    account_cap: CapUse | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """Everything about one contact."""
-
-    contact_id: str
-    account_id: str
-    snapshot_id: str
-    as_of: datetime
-    gate_held: str | None
-    controls: ControlState
-    last_mail_at: datetime | None
-    playbooks: tuple[PlaybookExplanation, ...]
 
 
 def explain(
@@ -162,6 +75,7 @@ def explain(
         contact_id=contact_id,
         account_id=person["account_id"],
         now=now,
+        history=history_of(ledger, contact_id),
     )
     touches = _where(tables["touches"], "contact_id", contact_id)
     last = max((row["accepted_at"] for row in touches if row["is_mail"]), default=None)
@@ -194,6 +108,7 @@ class _Asked:
     contact_id: str
     account_id: str
     now: datetime
+    history: Mapping[int, tuple[Happened, ...]]  # of this contact, by enrollment
 
 
 def _person(
@@ -234,10 +149,16 @@ def _playbook(
     if taught.num_rows:
         facts = asked.journeys.facts(outside(taught), asked.snapshot, asked.tables, asked.now).to_pylist()[0]
         holds, where = asked.journeys.seen(release.playbook.audience.where, "where", facts, asked.now)
-    entry = asked.journeys.entrants(
-        release, asked.snapshot, asked.tables, asked.now, controls=asked.controls, account_id=asked.account_id
-    )
     rules, workspace = release.playbook, release.workspace
+    entry = asked.journeys.entrants(
+        release,
+        asked.snapshot,
+        asked.tables,
+        rules.entry_moment(asked.now),  # on a day on which its calendar is closed, as of the next one
+        controls=asked.controls,
+        account_id=asked.account_id,
+        by_hand=rules.enter == "manual",
+    )
     recorded = [
         row["arm"]
         for row in _where(asked.tables["assignments"], "account_id", asked.account_id)
@@ -254,6 +175,8 @@ def _playbook(
         at_most=None if approval is None else limit_of(approval.plan, approval.release.playbook, approval.tolerance),
         arm=recorded[0] if recorded else drawn.value,
         enters=enters,
+        enter=rules.enter,
+        closed=closed_today(rules, asked.now),
         left_out=_left_out(entry, asked.contact_id),
         where=where,
         where_holds=holds,
@@ -352,6 +275,8 @@ def _enrollments(asked: _Asked, playbook: str, approved: list[Approved]) -> tupl
                 enrolled_at=_aware(row["enrolled_at"]),
                 ended_at=None if row["ended_at"] is None else _aware(row["ended_at"]),
                 is_contact_in=is_in,
+                was_contact_in=enrollment_id in asked.history,
+                history=asked.history.get(enrollment_id, ()),
                 feature_key=None if member is None else member["feature_key"],
                 ending=endings.get(enrollment_id),
                 ended_stages=tuple(sorted(ended, key=lambda end: end[1])),
@@ -427,6 +352,7 @@ def _next_stage(
         due_at=due,
         earliest_at=next_allowed(now_or_later, zone, workspace.window, workspace.holidays) if is_mail else now_or_later,
         zone=zone,
+        closed_because=closed_because(now_or_later, zone, workspace.window, workspace.holidays) if is_mail else None,
         wait=_wait(asked, stage, facts, due),
         task=_task(asked, enrollment["enrollment_id"], key),
         when=when,

@@ -14,6 +14,7 @@ from uptake.ports import Check, Ledger, Snapshot, Snapshots
 FRESH_FOR = timedelta(hours=36)
 #: How far it may lie ahead: clocks differ, days do not.
 SKEW = timedelta(minutes=10)
+_WITH_OVERRIDE = "`uptake refresh` with data that pass; or `uptake override` of what was held"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class Gate:
     snapshot: Snapshot | None
     gate_id: int | None
     held: str | None
+    opens: str = "`uptake refresh`"  # what a person does about it
 
 
 def gate(snapshots: Snapshots, ledger: Ledger) -> Gate:
@@ -37,7 +39,7 @@ def gate(snapshots: Snapshots, ledger: Ledger) -> Gate:
     gate_id = ledger.gates.passed(snapshot.snapshot_id)
     if gate_id is None:
         told = f"snapshot {snapshot.snapshot_id} has no passed gate{_last_held(ledger)}"
-        return Gate(snapshot=snapshot, gate_id=None, held=told)
+        return Gate(snapshot=snapshot, gate_id=None, held=told, opens=_WITH_OVERRIDE)
     return Gate(snapshot=snapshot, gate_id=gate_id, held=None)
 
 
@@ -84,6 +86,7 @@ def fresh_gate(snapshots: Snapshots, ledger: Ledger, now: datetime) -> Gate:
         as_of = f"{found.snapshot.as_of:%Y-%m-%d %H:%M} UTC"
         hours = int(FRESH_FOR / timedelta(hours=1))
         stale = f"snapshot {found.snapshot.snapshot_id} is stale: as of {as_of}, expected at most {hours} h ago"
-        stale += _last_held(ledger)
-        return Gate(snapshot=found.snapshot, gate_id=None, held=stale)
+        last = _last_held(ledger)
+        opens = _WITH_OVERRIDE if last else Gate.opens  # nobody can let old data pass
+        return Gate(snapshot=found.snapshot, gate_id=None, held=stale + last, opens=opens)
     return found

@@ -13,7 +13,7 @@ from uptake.domain.arms import Arm
 from uptake.domain.sends import TAKEN
 from uptake.errors import PlaybookError, SnapshotError
 from uptake.operations.definitions import counting_releases
-from uptake.operations.entering import Look, look
+from uptake.operations.entering import Look, closed_today, look
 from uptake.operations.gate import Gate, fresh_gate
 from uptake.ports import Approved, ControlState, Journeys, Ledger, Playbooks, Snapshots
 
@@ -56,6 +56,7 @@ class Standing:
     next_sends: Sequence[NextSends]  # over a week: as if every condition held and nothing stood in between
     open_tasks: int
     overdue_tasks: int
+    mail_waits: bool = False  # nothing at all leaves now, not even to those who are in: `next_sends` only afterwards
     approved_by: str | None = None
     expires_at: datetime | None = None
 
@@ -138,6 +139,7 @@ def standings(
                 ],
                 open_tasks=len(due),
                 overdue_tasks=sum(moment < now for moment in due),
+                mail_waits=state is State.PAUSED or gate.held is not None or controls.sending_locked is not None,
                 approved_by=None if approval is None else approval.approved_by,
                 expires_at=None if approval is None else approval.expires_at,
             )
@@ -164,7 +166,7 @@ def _state(asked: _Asked, name: str) -> tuple[State, str, str | None]:
     if name in asked.controls.playbooks:
         return State.PAUSED, _order(asked, "playbook", name), f"`uptake resume {name}`"
     if asked.gate.held is not None and asked.controls.sending_locked is None:
-        return State.HELD, asked.gate.held, "`uptake refresh` with data that pass; or `uptake override`"
+        return State.HELD, asked.gate.held, asked.gate.opens
     seen = asked.looks.get(name)
     if seen is not None and seen.hold is not None:
         return State.HELD, seen.hold.reason, seen.hold.opens
@@ -176,14 +178,13 @@ def _state(asked: _Asked, name: str) -> tuple[State, str, str | None]:
 def _open(asked: _Asked, approval: Approved) -> tuple[State, str, str | None]:
     """Return what an approved playbook is in whose way nothing stands."""
     playbook, name = approval.release.playbook, approval.playbook
-    if playbook.enter == "manual":
-        told = "takes in nobody by itself: people are taken in by hand"
-        return State.WAITING, told, f"`uptake enter ACCOUNT {name} --by NAME --reason WHY`"
-    if playbook.enter == "calendar" and playbook.opens_on(asked.now) is None:
-        following = playbook.next_opening(asked.now)
-        if following is None:
-            return State.WAITING, "no day of its calendar is left", "days to come in its `calendar`"
-        return State.WAITING, f"the next day of its calendar is {following}", None
+    if (closed := closed_today(playbook, asked.now)) is not None:
+        opens = None
+        if playbook.enter == "manual":
+            opens = f"`uptake enter ACCOUNT {name} --by NAME --reason WHY`"
+        elif playbook.next_opening(asked.now) is None:
+            opens = "days to come in its `calendar`"
+        return State.WAITING, closed, opens
     return State.LIVE, f"approved by {approval.approved_by} until {approval.expires_at:%Y-%m-%d}", None
 
 
