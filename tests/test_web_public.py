@@ -227,7 +227,7 @@ def test_no_scanner_and_no_forger_stops_anybody_and_two_clicks_stop_once(tmp_pat
 def test_an_unsubscribe_counts_for_every_address_or_for_none(ledger, client, monkeypatch):
     """Who was mailed at two addresses is not left half subscribed when the ledger fails in between."""
     moved = pa.table({"contact_id": ["c1"], "account_id": ["a1"], "address": ["eve@new.example"]})
-    hashes = ledger.people.address_hashes_of("c1")
+    hashes = [ledger.people.address_hash_of("c1")]
     ledger.people.load(moved, now=NOW)
     monkeypatch.setattr("uptake.adapters.ledger.people._address_hashes", lambda *_: [*hashes, None])
     assert client.post(f"/u/{TOKEN}").status_code == 503

@@ -14,14 +14,20 @@ if TYPE_CHECKING:
     from tests.crash.simulation import World
 
 
+_ADDRESSES = """
+select address_hash from people where contact_id = :contact
+union select address_hash from sends where contact_id = :contact
+"""
+
+
 def unsubscribe(world: World, contact_id: str, process: Process) -> None:
-    for one in world.ledger.people.address_hashes_of(contact_id):
-        topic = world.chance.choice((None, "training", "other"))
-        world.ledger.people.suppress(
-            one, reason=SuppressionReason.UNSUBSCRIBED, topic=topic, source="web", now=world.scheduler.now()
-        )
-        if topic != "other":
-            world.stopped("address", one, "unsubscribed", process)
+    """As the pages do: everything, or a topic, at every address they were ever mailed at."""
+    topic = world.chance.choice((None, "training", "other"))
+    known = {hashed for (hashed,) in world.raw.execute(_ADDRESSES, {"contact": contact_id}) if hashed is not None}
+    world.ledger.people.unsubscribe(contact_id, topic=topic, source="web", now=world.scheduler.now())
+    if topic != "other":
+        for hashed in sorted(known):
+            world.stopped("address", hashed, "unsubscribed", process)
 
 
 def import_list(world: World, contact_id: str, process: Process) -> None:

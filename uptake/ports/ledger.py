@@ -218,9 +218,6 @@ class People(Protocol):
         """
 
     def address_hash_of(self, contact_id: str) -> str | None: ...
-    def address_hashes_of(self, contact_id: str) -> list[str]:
-        """Return every address this contact has or was mailed at; a wish to stop is about all of them."""
-
     def prefer(self, contact_id: str, *, kind: str, value: str, now: datetime) -> None:
         """Record an answer of the preference page."""
 

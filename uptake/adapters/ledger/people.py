@@ -129,11 +129,6 @@ class SqlPeople:
         with self._store.read() as connection:
             return connection.scalar(sa.select(people.c.address_hash).where(people.c.contact_id == contact_id))
 
-    def address_hashes_of(self, contact_id: str) -> list[str]:
-        """Return the hashes of every address this contact has or was mailed at, sorted."""
-        with self._store.read() as connection:
-            return _address_hashes(connection, contact_id)
-
     def prefer(self, contact_id: str, *, kind: str, value: str, now: datetime) -> None:
         """Record an answer of the preference page."""
         with self._store.write() as connection:
