@@ -15,7 +15,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from tests.bench import build, conditions, daily, document, gate, journeys, lift, overhead, read, send, storm
+from tests.bench import (
+    build,
+    conditions,
+    daily,
+    document,
+    gate,
+    journeys,
+    lift,
+    overhead,
+    read,
+    send,
+    storm,
+    storm_sustained,
+)
 from tests.bench.harness import IS_FULL_SIZE, Result, say
 
 #: In this order, because a later one may use what an earlier one has built.
@@ -30,6 +43,7 @@ BENCHES: dict[str, ModuleType] = {
     "gate": gate,
     "daily": daily,
     "storm": storm,
+    "storm_sustained": storm_sustained,
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tests.operations.planned_mails import World, fill
 from uptake.adapters.journeys_duckdb import DuckJourneys
 from uptake.adapters.ledger import open_ledger
 from uptake.domain.playbooks import Playbook, Release, StageText
@@ -223,3 +224,20 @@ def town(tmp_path: Path) -> Iterator[Town]:
 def playbooks(town: Town) -> _Playbooks:
     """The folder of the town's playbooks."""
     return _Playbooks(town)
+
+
+@pytest.fixture(scope="session")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a ledger with COUNT planned mails: made once, copied for each test."""
+    path = tmp_path_factory.mktemp("planned") / "ledger.sqlite3"
+    ledger = open_ledger(f"sqlite:///{path}", KEYS)
+    fill(ledger)
+    ledger.close()
+    return path
+
+
+@pytest.fixture
+def world(planned: Path, tmp_path: Path) -> Iterator[World]:
+    world = World(planned, tmp_path)
+    yield world
+    world.ledger.close()

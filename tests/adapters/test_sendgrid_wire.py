@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.adapters.mail_requests import KEY, SAID
+from uptake.adapters.sendgrid import SendGridMailer
+from uptake.errors import (
+    AcceptanceUnknown,
+    MailerUnavailable,
+)
+
+
+@contextmanager
+def a_server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that treats one connection as it is told."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def run() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                serve(connection)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join(timeout=5)
+
+
+def read_request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])
+    while len(body) < length:
+        body += connection.recv(65536)
+    return body
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def answer(raw: bytes, *, hang: bool = False) -> Callable[[socket.socket], None]:
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(raw)
+        if hang:
+            connection.recv(1)
+
+    return serve
+
+
+def reset_after_reading(connection: socket.socket) -> None:
+    read_request(connection)
+    reset(connection)
+
+
+def reset_before_reading(connection: socket.socket) -> None:
+    connection.recv(1)
+    reset(connection)
+
+
+def no_answer(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.recv(1)
+
+
+def over_the_wire(serve: Callable[[socket.socket], None]) -> str | None:
+    timeout = httpx.Timeout(connect=2, write=2, read=0.2, pool=2)
+    with a_server(serve) as url:
+        mailer = SendGridMailer(url, KEY, timeout=timeout)
+        try:
+            return mailer.post(SAID)
+        finally:
+            mailer.close()
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [
+        answer(b"HTTP/1.1 202 Accepted\r\nX-Message-Id: abc\r\nContent-Length: 0\r\n\r\n"),
+        answer(b"HTTP/1.1 202 Accepted\r\nX-Message-Id: abc\r\nContent-Length: 99\r\n\r\ncut"),
+        answer(b"HTTP/1.1 202 Accepted\r\nX-Message-Id: abc\r\nContent-Length: 99\r\n\r\n", hang=True),
+        answer(b"HTTP/1.1 202 Accepted\r\nX-Message-Id: abc\r\nTransfer-Encoding: chunked\r\n\r\nzz"),
+    ],
+    ids=["whole", "body cut", "body never comes", "body broken"],
+)
+def test_a_202_status_line_counts_whatever_comes_after(serve):
+    assert over_the_wire(serve) == "abc"
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [
+        no_answer,
+        reset_after_reading,
+        reset_before_reading,
+        answer(b""),
+        answer(b"HTTP/1.1 20"),
+        answer(b"<html>bad gateway</html>"),
+        answer(b"HTTP/1.1 500 Oops\r\nContent-Length: 99\r\n\r\ncut"),
+        answer(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 99\r\n\r\ncut"),
+    ],
+    ids=["time-out", "RST after", "RST before", "FIN", "cut status line", "no status line", "cut 500", "cut 400"],
+)
+def test_without_a_whole_answer_nobody_knows(serve):
+    with pytest.raises(AcceptanceUnknown):
+        over_the_wire(serve)
+
+
+def test_a_refused_connection_is_certain():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    with pytest.raises(MailerUnavailable) as error:
+        SendGridMailer(f"http://127.0.0.1:{port}", KEY).post(SAID)
+    assert error.value.retry_after is None
+
+
+def test_no_proxy_of_the_environment_is_used(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    assert over_the_wire(answer(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")) is None
