@@ -40,6 +40,21 @@ def test_an_escaped_address_is_one_too() -> None:
     assert redacted('{"email":"ann.lee\\u0040customer.example"}', ANN) == '{"email":null}'
 
 
+@pytest.mark.parametrize(
+    "written", ["ann+new%40x.example", "Ann%2Bnew%40x.example", "ann%2bnew@x.example", "ann+new\\u0040x.example"]
+)
+def test_however_a_link_or_a_form_writes_it(written: str) -> None:
+    ann = Subject(address="Ann+new@x.example", names=(), token="erased-1")
+    assert redacted(f"GET /u?to={written}&x=1", ann) == "GET /u?to=erased-1&x=1"
+    umlaut = Subject(address="jürgen.o'neill@x.example", names=(), token="erased-2")
+    for escaped in (
+        "j\\u00fcrgen.o'neill@x.example",
+        "j%C3%BCrgen.o%27neill%40x.example",
+        "jürgen.o&#x27;neill@x.example",
+    ):
+        assert redacted(f"<{escaped}>", umlaut) == "<erased-2>"
+
+
 def test_other_texts_lose_address_and_names_of_the_same_line() -> None:
     assert redacted("7,Ann Lee,ann.lee@customer.example,Annex", ANN) == "7,erased,erased-1,Annex"
 

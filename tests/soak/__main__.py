@@ -44,6 +44,8 @@ MODULES = {
     "T16": "database_down",
     "T17": "fuzz",
     "T18": "hostile_names",
+    "T20": "holdout",
+    "T21": "erasure",
     "T22": "prefect_kills",
     "T23": "migrations",
     "J1": "schedules",

@@ -101,7 +101,7 @@ def _has(path: Path, address: str) -> bool:
                 text = rest + piece.decode("utf-8", "replace")
                 if mentions(text, address):
                     return True
-                rest = text[-len(address) - 8 :]
+                rest = text[-6 * len(address) :]  # escaped, a letter may be six
     except (OSError, EOFError) as error:
         if isinstance(error, gzip.BadGzipFile | EOFError):
             return mentions(path.read_bytes().decode("utf-8", "replace"), address)

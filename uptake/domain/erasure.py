@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 _ADDRESS_KEYS = frozenset({"address", "email", "e_mail", "e-mail", "email_address", "mail"})
 
@@ -26,7 +28,7 @@ class Subject:
 def mentions(text: str, address: str) -> bool:
     """Tell whether a text holds an address, whatever its case, or escaped as in JSON and in links."""
     lowered = text.lower()
-    return any(form in lowered for form in _forms(address.lower()))
+    return any(form.lower() in lowered for form in _forms(address.lower()))
 
 
 def redacted(line: str, subject: Subject) -> str:
@@ -67,4 +69,8 @@ def _without(text: str, address: str, token: str) -> str:
 
 
 def _forms(address: str) -> set[str]:
-    return {address, address.replace("@", "\\u0040"), address.replace("@", "%40")}
+    """As it is, and as it is written in JSON, links, forms and HTML, whatever of it they escape."""
+    in_json = json.dumps(address)[1:-1]
+    in_links = {quote(address, safe=kept) for kept in ("", "@", "+", "@+")}
+    forms = {address, in_json, address.replace("@", "%40"), html.escape(address), *in_links}
+    return forms | {form.replace("@", "\\u0040") for form in (address, in_json)}
