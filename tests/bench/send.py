@@ -7,7 +7,7 @@ that is all: it reads no snapshot, cleans no value, signs no link, and asks nobo
 sent.
 
 Ours is two workers as they come, so that one works while the other waits for its answer: each begins with 1, 10 and
-then 100 people in a request, and puts 1,000 into one when as many were accepted. Their time is the CPU time of both, as
+100 people in a request, then puts 1,000 into each. Their time is the CPU time of both, as
 if they shared one core, and never less than what either of them takes alone with 50 ms for each of its requests. What
 fakegrid costs, in a process of its own, is not ours. One worker alone is shown beside them, as it comes and with never
 more than 100 in a request: fewer in doubt after one lost answer, many times the wait.
