@@ -65,6 +65,12 @@ def alarms(ledger: Ledger, *, now: datetime, tick_interval: timedelta) -> list[s
         )
     if held := sum(row["status"] == "held" for row in ledger.read("stuck_sends")):
         found.append(f"{held} messages are held: `uptake held` lists them, `uptake release` sends them again")
+    doubled = ledger.read("proven_duplicates")[0]
+    if doubled["count_sends"]:
+        found.append(
+            f"the mail service took {doubled['count_sends']} messages twice, the first is {doubled['first_send_id']}: "
+            "events name two messages of one send, and nobody had ordered it again"
+        )
     posts = ledger.read("waiting_task_posts")[0]
     if posts["count_posts"]:
         found.append(

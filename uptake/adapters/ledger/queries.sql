@@ -176,6 +176,18 @@ where
 order by t.task_id
 limit :at_most
 
+-- proven_duplicates --
+-- Sends that the mail service took twice: an event names another message of it than the one that is known, and nobody
+-- had ordered it again. The newest events only: a ledger keeps years of them.
+select
+    count(distinct s.send_id) as count_sends, min(s.send_id) as first_send_id, max(e.occurred_at) as last_heard_at
+from delivery_events as e
+inner join sends as s on e.send_id = s.send_id
+where
+    e.event_id > (select coalesce(max(newest.event_id), 0) - 500000 from delivery_events as newest)
+    and e.event <> 'dropped' and s.released_at is null
+    and substr(e.sg_message_id, 1, length(s.message_id)) <> s.message_id
+
 -- waiting_task_posts --
 -- What could not be posted yet; that a task is open is no news any more once it is closed.
 select count(*) as count_posts, min(w.noted_at) as first_noted_at, min(w.trouble) as trouble
