@@ -221,14 +221,15 @@ def test_an_hour_of_github_can_be_planned_and_previewed(github: tuple[Run, dict[
     run, _ = github
     planned = run("plan", "github-next-function", "--json")
     assert planned.returncode == 0, planned.stderr
-    plan = json.loads(planned.stdout)["plan"]
+    told = json.loads(planned.stdout)
+    plan = told["plan"]
     assert plan["count_accounts"] > 100
     assert set(plan["summary"]["arms"]) == {"holdout", "treatment"}
     shown = run("preview", "github-next-function")
     assert shown.returncode == 0, shown.stderr
     assert "https://learn.example.com/guides/" in shown.stdout
     assert "{{" not in shown.stdout
-    contact = plan["summary"]["entrants"][0][1]
+    contact = told["contacts"][0]["contact_id"]
     explained = run("explain", contact, "github-next-function")
     assert explained.returncode == 0, explained.stderr
     assert contact in explained.stdout.replace("\n", "")

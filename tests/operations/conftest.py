@@ -21,7 +21,7 @@ from uptake.errors import SnapshotError
 from uptake.operations.approve import approve
 from uptake.operations.plan import PlanResult, plan
 from uptake.operations.tick import TickResult, tick
-from uptake.ports import Approved, Keys, Snapshot
+from uptake.ports import Approved, Keys, Plan, Snapshot
 from uptake.testing import write_snapshot
 
 NOW = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
@@ -187,6 +187,11 @@ class Town:
         """Ask the ledger's file."""
         with sqlite3.connect(self.folder / "ledger.sqlite3") as connection:
             return connection.execute(query, values).fetchall()
+
+    def entrants(self, plan: Plan) -> list[tuple[str, str, str]]:
+        """Return whom a stored plan takes in: account, contact, arm."""
+        found = self.ledger.releases.entrants(plan.plan_id)
+        return list(zip(*(found[name].to_pylist() for name in ("account_id", "contact_id", "arm")), strict=True))
 
     def everything(self) -> dict[str, Sequence[Any]]:
         """Return all that is in the ledger, the rows of runs aside."""

@@ -23,7 +23,7 @@ def treated(town):
 
 
 def test_before_entry_each_predicate_is_told_with_the_value_seen(town, now):
-    shown = town.approve().plan.summary["entrants"]
+    shown = town.entrants(town.approve().plan)
     _, answer = ask(town, shown[0][1], now)
     assert answer.enters
     assert answer.arm == shown[0][2]
@@ -100,7 +100,7 @@ def test_what_happened_to_a_contact_is_told_with_its_reasons(town, now):
 def test_on_a_day_on_which_its_calendar_is_closed_that_is_told_and_who_would_enter_next(town, now, calendar, closed):
     days = [(now + day * DAY).date() for day in calendar] or [(now - 9 * DAY).date()]
     town.releases["alpha"] = town.release(enter="calendar", calendar=days)
-    shown = town.approve(now=now).plan.summary["entrants"] if calendar else []
+    shown = town.entrants(town.approve(now=now).plan) if calendar else []
     town.approve() if not calendar else None
     contact = shown[0][1] if shown else next(iter(town.contacts))
     _, answer = ask(town, contact, now)
@@ -195,7 +195,7 @@ def test_a_holdout_waits_for_no_stage(town, now):
 
 
 def test_a_held_gate_and_a_missing_approval_are_told(town, now):
-    shown = town.plan().plan.summary["entrants"]
+    shown = town.entrants(town.plan().plan)
     found, answer = ask(town, shown[0][1], now + 2 * DAY, "alpha")
     assert "is stale" in found.gate_held
     assert (answer.approved_by, answer.entries_held) == (None, "no release of it is approved")
@@ -217,7 +217,7 @@ def show(town, playbooks, now, **options):
 
 
 def test_a_preview_shows_who_would_enter_or_else_anybody(town, playbooks, now):
-    shown = {contact_id for _, contact_id, _ in town.plan().plan.summary["entrants"]}
+    shown = {contact_id for _, contact_id, _ in town.entrants(town.plan().plan)}
     found = show(town, playbooks, now, limit=2)
     assert (found.stage_key, len(found.samples)) == ("why", 2)
     assert {sample.contact_id for sample in found.samples} <= shown

@@ -18,7 +18,7 @@ def test_what_plan_shows_is_what_the_ledger_shows_after(town):
     found = town.rows(
         "select e.account_id, c.contact_id, e.arm from enrollments e join enrollment_contacts c using (enrollment_id)"
     )
-    assert {tuple(row) for row in shown.summary["entrants"]} == set(found)
+    assert set(town.entrants(shown)) == set(found)
     assert len(found) == shown.count_contacts > 10
     assert {arm for _, _, arm in found} == {"treatment", "holdout"}
 
@@ -30,14 +30,14 @@ def test_plan_and_ledger_agree_in_any_town(seed, holdout, tmp_path_factory, town
     other.settle(12, seed=seed, contacts=3, shared_addresses=True)
     other.releases["alpha"] = other.release(holdout=holdout, workspace={"global_control": "10%"})
     other.publish()
-    shown = other.plan().plan.summary["entrants"]
+    shown = other.entrants(other.plan().plan)
     other.approve()
     other.tick()
     found = other.rows(
         "select e.account_id, c.contact_id, e.arm from enrollments e join enrollment_contacts c using (enrollment_id)"
     )
     other.ledger.close()
-    assert sorted(tuple(row) for row in shown) == sorted(found)
+    assert sorted(shown) == sorted(found)
 
 
 def test_a_plan_is_stored_with_all_that_is_shown(town):
@@ -147,9 +147,9 @@ def test_a_plan_for_programs_lists_everybody_with_the_reason(town):
     """What `--json` prints: no table cut short, nothing that only Python can read."""
     result = town.plan()
     shown = json.loads(json.dumps(result.as_json(), default=str))
-    assert [[row["account_id"], row["contact_id"], row["arm"]] for row in shown["contacts"]] == [
-        list(row) for row in result.plan.summary["entrants"]
-    ]
+    assert [(row["account_id"], row["contact_id"], row["arm"]) for row in shown["contacts"]] == town.entrants(
+        result.plan
+    )
     accounts = Counter(row["reason"] for row in shown["left_out"])
     assert accounts
     for reason, count in result.plan.summary["left_out"].items():

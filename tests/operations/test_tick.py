@@ -173,7 +173,7 @@ def test_a_paused_playbook_mails_nobody_but_still_sees_goals(town, now):
 
 
 def test_a_stopped_account_neither_stays_nor_enters(town, now):
-    shown = town.approve().plan.summary["entrants"]
+    shown = town.entrants(town.approve().plan)
     out = shown[0][0]
     town.ledger.releases.control("account", out, "stop", reason="asked for it", by="Ada", now=now)
     town.tick()

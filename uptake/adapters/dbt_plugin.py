@@ -7,7 +7,6 @@ reads them. Loaded by `dbt_project/profiles.yml`, so it works for a plain `dbt b
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import time
 import zlib
@@ -17,22 +16,13 @@ from typing import TYPE_CHECKING, Any
 from dbt.adapters.duckdb.plugins import BasePlugin
 
 from uptake.adapters.key_ring import open_key_ring
+from uptake.adapters.keyed_hash_duckdb import set_key
 
 if TYPE_CHECKING:
     import duckdb
 
-_BLOCK = hashlib.sha256().block_size
 #: Some file systems keep times in steps of two seconds.
 _UNSETTLED_NS = 3_000_000_000
-
-
-def set_key(session: duckdb.DuckDBPyConnection, key: bytes) -> None:
-    """Set the two padded keys of HMAC-SHA256 (RFC 2104) as variables of one session, for `keyed_hash`."""
-    if len(key) > _BLOCK:
-        key = hashlib.sha256(key).digest()
-    block = key.ljust(_BLOCK, b"\0")
-    session.execute("set variable uptake_key_inner = ?", [bytes(byte ^ 0x36 for byte in block)])
-    session.execute("set variable uptake_key_outer = ?", [bytes(byte ^ 0x5C for byte in block)])
 
 
 def line_numbers(path: str) -> list[int]:

@@ -97,8 +97,8 @@ class DbtTransformer:
 
     def people(self, warehouse: Path) -> pa.Table:
         """Return `stg_people`, read from the raw files at this moment: the warehouse does not hold it."""
-        from uptake.adapters.dbt_plugin import set_key
         from uptake.adapters.dbt_sources import RawFiles
+        from uptake.adapters.keyed_hash_duckdb import set_key
 
         with self._session(warehouse) as session, contextlib.closing(RawFiles(self.home)) as files:
             set_key(session, open_key_ring(self.home).pseudonym)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 
 SEPARATOR = "\x1f"  # the ASCII unit separator: cannot be typed into an account or user id by accident
+SEND = "send"  # what the id of a send is a hash of, first
 
 
 def keyed_hash(key: bytes, *parts: str) -> str:
@@ -25,7 +26,7 @@ def send_id(key: bytes, *, playbook: str, account_id: str, entry_no: int, stage_
 
     It depends on nothing a lost ledger would forget, so events still match after a restore.
     """
-    return keyed_hash(key, "send", playbook, account_id, str(entry_no), stage_key, contact_id)
+    return keyed_hash(key, SEND, playbook, account_id, str(entry_no), stage_key, contact_id)
 
 
 def address_hash(key: bytes, address: str) -> str:

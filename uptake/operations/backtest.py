@@ -181,7 +181,7 @@ class _Run:
     def __init__(self, releases: Mapping[int, Release], journeys: Journeys, tables: Mapping[str, pa.Table]) -> None:
         self._releases, self._journeys = releases, journeys
         fresh = ("enrollments", "enrollment_contacts", "stage_ends", "open_sends", "open_tasks", "touches", "launches")
-        empty = (*fresh, "launch_accounts", "verdicts")
+        empty = (*fresh, "launch_accounts")
         self._tables = {**tables, **{name: tables[name].schema.empty_table() for name in empty}}
         self._wanted: defaultdict[str, set[str]] = defaultdict(set)  # playbook -> treated contacts who were in
         self._ranks: dict[str, int] = {}  # treated contact -> its rank at its last entry

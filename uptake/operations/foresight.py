@@ -16,7 +16,7 @@ from uptake.domain.edits import changes
 from uptake.domain.playbooks import Edits, Release
 from uptake.operations.definitions import counting_releases
 from uptake.operations.hypothetical import as_if_in
-from uptake.ports import Entry, Journeys, Ledger, Plan, Snapshot
+from uptake.ports import Entry, Journeys, Ledger, Snapshot
 
 _VERDICTS = pa.schema([(name, pa.string()) for name in ("contact_id", "stage_key", "verdict", "reason")])
 _NEW = -1  # the version of a release that nobody has entered with
@@ -121,12 +121,13 @@ def provable(release: Release, entry: Entry, tables: Mapping[str, pa.Table]) -> 
     }
 
 
-def since(entry: Entry, before: Plan | None) -> dict[str, Any] | None:
+def since(entry: Entry, ledger: Ledger, playbook: str) -> dict[str, Any] | None:
     """Return which accounts enter that the last plan did not have, and the other way round."""
+    before = ledger.releases.latest_plan(playbook)
     if before is None:
         return None
-    accounts, old = _accounts(entry.contacts), {row[0] for row in before.summary["entrants"]}
-    return {"plan_id": before.plan_id, "more": sorted(accounts - old), "fewer": sorted(old - accounts)}
+    now, then = _accounts(entry.contacts), _accounts(ledger.releases.entrants(before.plan_id))
+    return {"plan_id": before.plan_id, "more": _only(now, then), "fewer": _only(then, now)}
 
 
 def against(
@@ -140,17 +141,24 @@ def against(
 ) -> dict[str, Any]:
     """Return which accounts match, and which would enter, on one snapshot and not on the other."""
     then = journeys.entrants(release, other, tables, now, controls=ledger.releases.controls())
-    matching, matched = (_accounts(one.contacts) | _accounts(one.left_out) for one in (entry, then))
+    matching, matched = (_accounts(one.contacts, one.left_out) for one in (entry, then))
     enter, entered = _accounts(entry.contacts), _accounts(then.contacts)
     return {
         "snapshot_id": other.snapshot_id,
         "as_of": other.as_of.isoformat(),
-        "match_now": sorted(matching - matched),
-        "match_no_more": sorted(matched - matching),
-        "enter_now": sorted(enter - entered),
-        "enter_no_more": sorted(entered - enter),
+        "match_now": _only(matching, matched),
+        "match_no_more": _only(matched, matching),
+        "enter_now": _only(enter, entered),
+        "enter_no_more": _only(entered, enter),
     }
 
 
-def _accounts(table: pa.Table) -> set[str]:
-    return set(table["account_id"].unique().to_pylist())
+def _accounts(*tables: pa.Table) -> pa.Array:
+    """Return each account in these tables once."""
+    return pc.unique(pa.chunked_array([chunk for table in tables for chunk in table["account_id"].chunks], pa.string()))
+
+
+def _only(accounts: pa.Array, others: pa.Array) -> list[str]:
+    """Return the accounts that are not among the others, sorted."""
+    found: list[str] = accounts.filter(pc.invert(pc.is_in(accounts, value_set=others))).sort().to_pylist()
+    return found

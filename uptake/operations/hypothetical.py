@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
 
 from uptake.ports import Entry
@@ -16,23 +17,23 @@ def as_if_in(
     """Return the tables with the entrants in them, under enrollment ids from `first_id` on that nobody has."""
     accounts = entry.contacts.group_by("account_id").aggregate([("entry_no", "min"), ("arm", "min")])
     count = accounts.num_rows
-    ids = pa.array(range(first_id, first_id + count), pa.int64())
+    ids = pa.array(np.arange(first_id, first_id + count))
     enrollments = pa.table(
         {
             "enrollment_id": ids,
-            "playbook": pa.array([playbook] * count, pa.string()),
+            "playbook": pa.repeat(playbook, count),
             "account_id": accounts["account_id"],
             "entry_no": accounts["entry_no_min"],
-            "version_id": pa.array([version_id] * count, pa.int64()),
+            "version_id": pa.repeat(version_id, count),
             "arm": accounts["arm_min"],
-            "enrolled_at": pa.array([now] * count, pa.timestamp("us", "UTC")),
-            "status": pa.array(["open"] * count, pa.string()),
+            "enrolled_at": pa.repeat(pa.scalar(now, pa.timestamp("us", "UTC")), count),
+            "status": pa.repeat("open", count),
             "ended_at": pa.nulls(count, pa.timestamp("us", "UTC")),
         }
     )
     of_account = pa.table({"account_id": accounts["account_id"], "enrollment_id": ids})
     contacts = entry.contacts.select(["account_id", "contact_id", "feature_key"]).join(of_account, keys="account_id")
-    contacts = contacts.append_column("status", pa.array(["open"] * contacts.num_rows, pa.string()))
+    contacts = contacts.append_column("status", pa.repeat("open", contacts.num_rows))
     return {
         **tables,
         "enrollments": appended(tables["enrollments"], enrollments),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from uptake.domain.eligibility import LeftOut
+from uptake.domain.ids import SEPARATOR
 from uptake.domain.playbooks import Release
 from uptake.errors import Held
 from uptake.operations import foresight
@@ -100,13 +100,13 @@ def plan(
             "first_tick": foresight.counted(first),
             "edit": foresight.touched(journeys, release, snapshot, tables, ledger, now),
             "provable": foresight.provable(release, entry, tables),
-            "since": foresight.since(entry, ledger.releases.latest_plan(name)),
+            "since": foresight.since(entry, ledger, name),
             "against": None
             if other is None
             else foresight.against(journeys, release, entry, other, tables, ledger, opens_at),
         },
     )
-    ledger.releases.save_plan(planned)
+    ledger.releases.save_plan(planned, entrants=entry.contacts)
     return PlanResult(plan=planned, release=release, entry=entry, first_tick=first)
 
 
@@ -115,19 +115,20 @@ def _outside(entry: Entry, launches: pa.Table, playbook: str) -> list[str]:
     if playbook in launches["playbook"].to_pylist():
         return []
     is_old = pc.equal(entry.left_out["reason"], LeftOut.MATCHED_BEFORE_LAUNCH.value)
-    return sorted(entry.left_out.filter(is_old)["account_id"].to_pylist())
+    found: list[str] = pc.unique(entry.left_out.filter(is_old)["account_id"]).sort().to_pylist()
+    return found
 
 
 def _plan_hash(release: Release, snapshot: Snapshot, contacts: pa.Table) -> str:
     """Return the hash of the release, the snapshot, the people and their arms."""
-    people = sorted(
-        zip(*(contacts[name].to_pylist() for name in ("account_id", "contact_id", "feature_key", "arm")), strict=True)
-    )
-    return hashlib.sha256(json.dumps([release.release_hash, snapshot.snapshot_id, people]).encode()).hexdigest()
+    columns = [pc.fill_null(contacts[name], "") for name in ("account_id", "contact_id", "feature_key", "arm")]
+    people = pc.binary_join_element_wise(*columns, SEPARATOR).combine_chunks().sort()
+    (text,) = pc.binary_join(pa.ListArray.from_arrays([0, len(people)], people), "\n").to_pylist()
+    return hashlib.sha256("\n".join([release.release_hash, snapshot.snapshot_id, text]).encode()).hexdigest()
 
 
 def _summary(release: Release, snapshot: Snapshot, entry: Entry, forecast: pa.Table) -> Mapping[str, Any]:
-    """Return what a plan shows, as JSON: counts, first sends by day, texts, and everybody who would enter."""
+    """Return what a plan shows, as JSON: counts, first sends by day and texts."""
     contacts = entry.contacts
     return {
         "as_of": snapshot.as_of.isoformat(),
@@ -148,7 +149,4 @@ def _summary(release: Release, snapshot: Snapshot, entry: Entry, forecast: pa.Ta
         },
         "sends_by_day": [{**row, "day": row["day"].isoformat()} for row in forecast.to_pylist()],
         "texts": {key: text.model_dump() for key, text in release.texts.items()},
-        "entrants": list(
-            zip(*(contacts[name].to_pylist() for name in ("account_id", "contact_id", "arm")), strict=True)
-        ),
     }

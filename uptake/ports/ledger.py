@@ -43,7 +43,6 @@ class Enrollments(Protocol):
         launches:    playbook (approved before)
         launch_accounts: playbook, account_id (matched before it was first approved)
         assignments: playbook, account_id, arm
-        verdicts:    enrollment_id, contact_id, stage_key, verdict, reason (the newest of each, open contacts only)
         """
 
     def enter(

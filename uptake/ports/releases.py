@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+import pyarrow as pa
+
 from uptake.domain.playbooks import Release
 
 #: Who gives an order that no person gave.
@@ -80,7 +82,12 @@ class Releases(Protocol):
 
     def save_version(self, release: Release, *, git_sha: str, now: datetime) -> int: ...
     def version(self, version_id: int) -> Release: ...
-    def save_plan(self, plan: Plan) -> None: ...
+    def save_plan(self, plan: Plan, *, entrants: pa.Table | None = None) -> None:
+        """Store a plan with whom it takes in: account_id, contact_id, arm; None: nobody."""
+
+    def entrants(self, plan_id: str) -> pa.Table:
+        """Return whom a stored plan takes in."""
+
     def plan(self, plan_id: str) -> Plan: ...
     def latest_plan(self, playbook: str) -> Plan | None: ...
     def approve(self, plan: Plan, *, by: str, now: datetime, expires_at: datetime, tolerance: float) -> None: ...

@@ -274,6 +274,11 @@ class World:
             contact_id=contact_id,
         )
 
+    def decided(self) -> dict[tuple[str, str, str | None], int]:
+        """Count the decisions that stand, by stage, verdict and reason."""
+        rows = self.ledger.read("decisions_by_reason")
+        return {(row["stage_key"], row["verdict"], row["reason"]): row["count_contacts"] for row in rows}
+
     def status(self, send_id: str) -> str:
         (row,) = self.ledger.read("send", send_id=send_id)
         return str(row["status"])

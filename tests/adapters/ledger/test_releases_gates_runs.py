@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 
 from uptake.errors import Held, LedgerError
@@ -35,6 +37,16 @@ def test_a_plan_comes_back_as_it_was(world):
     world.ledger.releases.save_plan(world.plan)
     assert world.ledger.releases.latest_plan("dashboards") == world.plan
     assert len(world.ledger.read("plans")) == 1
+
+
+def test_whom_a_plan_takes_in_is_stored_with_it_and_read_apart(world, open_again):
+    people = {"account_id": ['a"b', "ü\\n"], "contact_id": ["ann", "bob"], "arm": ["treatment", "holdout"]}
+    plan = replace(world.plan, plan_id="with people", summary={"arms": {"holdout": 1, "treatment": 1}})
+    world.ledger.releases.save_plan(plan, entrants=pa.table({**people, "u": [0.1, 0.9]}))
+    releases = open_again().releases
+    assert releases.latest_plan("dashboards") == plan
+    assert releases.entrants("with people").to_pydict() == people
+    assert releases.entrants(world.plan.plan_id).num_rows == 0
 
 
 def test_the_newest_approval_of_each_playbook_counts(world, make_world):

@@ -179,8 +179,7 @@ def test_what_the_gate_stopped_before_its_intent_is_decided_again_as_the_same_se
         world.ledger.sends.withheld([ann], reason=Reason.GATE_HELD, now=world.now, owner="w1")
         tables = world.ledger.enrollments.tables(now=world.now)
         assert (tables["stage_ends"].num_rows, tables["open_sends"].num_rows) == (0, 0)
-        (decision,) = tables["verdicts"].to_pylist()
-        assert (decision["verdict"], decision["reason"]) == ("retry", "gate_held")
+        assert world.decided() == {("why", "retry", "gate_held"): 1}
         assert world.claim() == []
         world.now += timedelta(hours=hours)
         assert world.record(("ann", "why", "send")) == {"send": 1}

@@ -6,7 +6,7 @@ can work on the whole set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,32 +14,29 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 TIMESTAMP = pa.timestamp("us")  # naive UTC
-_CHUNK = 50_000
+_CHUNK = 10_000  # rows that are tuples at a time: few enough to stay in the processor's cache
 
 
 def fetch(connection: sa.Connection, query: sa.Select[Any], schema: pa.Schema) -> pa.Table:
     """Run `query` and return its rows in `schema` (columns in order), typed also when there are none."""
     statement = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}).string
+    is_sqlite = connection.dialect.name == "sqlite"
     cursor = connection.exec_driver_sql(statement).cursor
     batches = []
     while rows := cursor.fetchmany(_CHUNK):
-        columns = zip(*rows, strict=True)
-        arrays = [_array(list(column), field.type) for column, field in zip(columns, schema, strict=True)]
+        columns = zip(zip(*rows, strict=True), schema, strict=True)
+        arrays = [_array(values, field.type, is_sqlite=is_sqlite) for values, field in columns]
         batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
     cursor.close()
     return pa.Table.from_batches(batches, schema=schema)
 
 
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    if pa.types.is_timestamp(kind):  # SQLite keeps them as ISO text
-        return pa.array(values, pa.string()).cast(kind) if _is_text(values) else pa.array(values, kind)
-    if pa.types.is_boolean(kind):  # SQLite keeps them as 0 and 1
-        return pa.array([None if value is None else bool(value) for value in values], kind)
+def _array(values: Sequence[Any], kind: pa.DataType, *, is_sqlite: bool) -> pa.Array:
+    if is_sqlite and pa.types.is_timestamp(kind):  # kept as ISO text
+        return pa.array(values, pa.string()).cast(kind)
+    if is_sqlite and pa.types.is_boolean(kind):  # kept as 0 and 1
+        return pa.array(values, pa.int64()).cast(kind)
     return pa.array(values, kind)
-
-
-def _is_text(values: list[Any]) -> bool:
-    return any(isinstance(value, str) for value in values[:1]) or any(isinstance(value, str) for value in values)
 
 
 _SQL_TYPES: list[tuple[Any, Any]] = [
@@ -100,10 +97,22 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _chunks(rows: pa.Table) -> Iterator[list[tuple[Any, ...]]]:
     for batch in rows.to_batches(max_chunksize=_CHUNK):
-        columns = [
-            # ISO text is how SQLAlchemy keeps times in SQLite, and what PostgreSQL reads.
-            column.cast(pa.string()).to_pylist() if pa.types.is_timestamp(column.type) else column.to_pylist()
-            for column in batch.columns
-        ]
         if batch.num_rows:
-            yield list(zip(*columns, strict=True))
+            yield list(zip(*(objects(column) for column in batch.columns), strict=True))
+
+
+def objects(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Return what both drivers take for the values of a column, made in one go and not one by one.
+
+    Times as ISO text: that is how SQLAlchemy keeps them in SQLite, and PostgreSQL reads it.
+    """
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.string())
+    if column.null_count and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        found: list[Any] = column.to_pylist()  # NumPy has no NULL among numbers
+        return found
+    if isinstance(column, pa.Array):
+        found = column.to_numpy(zero_copy_only=False).tolist()
+    else:
+        found = column.to_numpy().tolist()
+    return found

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from uptake.adapters.keyed_hash_duckdb import keyed_hashes
 from uptake.adapters.ledger.arrow import TIMESTAMP, fetch, stage, unstage
 from uptake.adapters.ledger.decide import VERDICTS, decide, is_asked_again
 from uptake.adapters.ledger.runs import check_fence
@@ -27,7 +28,7 @@ from uptake.adapters.ledger.store import Store
 from uptake.adapters.ledger.upsert import insert_new
 from uptake.domain.arms import Arm
 from uptake.domain.eligibility import Reason, Verdict
-from uptake.domain.ids import send_id
+from uptake.domain.ids import SEND
 from uptake.domain.playbooks import Release
 from uptake.domain.sends import SendStatus
 from uptake.errors import Held, LedgerError
@@ -81,9 +82,8 @@ class Recorder:
             if verdicts.num_rows:
                 constants = {"snapshot_id": snapshot_id, "gate_id": gate_id}
                 for name, value in constants.items():
-                    verdicts = verdicts.append_column(
-                        name, pa.array([value] * verdicts.num_rows, VERDICTS.field(name).type)
-                    )
+                    same = pa.scalar(value, VERDICTS.field(name).type)
+                    verdicts = verdicts.append_column(name, pa.repeat(same, verdicts.num_rows))
                 decide(connection, verdicts, run_id=run.run_id, now=now)
                 stages = _stages(verdicts, releases, now)
                 planning = {"snapshot_id": snapshot_id, "gate_id": gate_id, "run_id": run.run_id}
@@ -133,11 +133,8 @@ class Recorder:
         if planned.num_rows == 0:
             return 0
         names = ("playbook", "account_id", "entry_no", "stage_key", "contact_id")
-        ids = [
-            send_id(self._keys.pseudonym, playbook=p, account_id=a, entry_no=n, stage_key=s, contact_id=c)
-            for p, a, n, s, c in zip(*(planned[name].to_pylist() for name in names), strict=True)
-        ]
-        planned = planned.drop_columns(["entry_no"]).append_column("send_id", pa.array(ids, pa.string()))
+        ids = keyed_hashes(self._keys.pseudonym, SEND, planned, names)
+        planned = planned.drop_columns(["entry_no"]).append_column("send_id", ids)
         rows = stage(connection, "planned", planned)
         constants = {
             **planning,

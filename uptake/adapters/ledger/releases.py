@@ -7,14 +7,20 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Literal
 
+import pyarrow as pa
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
+from uptake.adapters.ledger.arrow import fetch, objects
 from uptake.adapters.ledger.schema import approvals, audiences, controls, plans, playbook_versions
-from uptake.adapters.ledger.store import Store, values
+from uptake.adapters.ledger.store import Store
 from uptake.adapters.ledger.upsert import insert_new
 from uptake.domain.playbooks import Release
 from uptake.errors import LedgerError
 from uptake.ports import ENGINE_NAMES, Approved, Audience, ControlState, Forgotten, Plan
+
+_ENTRANTS = "entrants"  # where a stored summary keeps them
+ENTRANTS = pa.schema([(name, pa.string()) for name in ("account_id", "contact_id", "arm")])
 
 Scope = Literal["all", "playbook", "account", "sending", "forgotten", "send"]
 Action = Literal["pause", "resume", "stop", "release"]
@@ -55,6 +61,7 @@ class SqlReleases:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._read: dict[int, Release] = {}  # a version never changes
+        self._plans: dict[str, Plan] = {}  # nor does a plan
 
     def save_version(self, release: Release, *, git_sha: str, now: datetime) -> int:
         """Store a release; return its version_id, the old one when this very release was stored before."""
@@ -90,9 +97,12 @@ class SqlReleases:
             self._read[version_id] = Release.model_validate_json(text)
         return self._read[version_id]
 
-    def save_plan(self, plan: Plan) -> None:
-        """Store a plan; the same plan_id again changes nothing."""
-        row = {**plan.__dict__, "summary": json.dumps(plan.summary, default=str)}
+    def save_plan(self, plan: Plan, *, entrants: pa.Table | None = None) -> None:
+        """Store a plan with whom it takes in; the same plan_id again changes nothing."""
+        people: list[object] = []
+        if entrants is not None:
+            people = list(zip(*(objects(entrants[name]) for name in ENTRANTS.names), strict=True))
+        row = {**plan.__dict__, "summary": json.dumps({**plan.summary, _ENTRANTS: people}, default=str)}
         with self._store.write() as connection:
             connection.execute(insert_new(connection, plans).values(**row))
 
@@ -108,10 +118,24 @@ class SqlReleases:
         return self._one_plan(plans.c.playbook == playbook)
 
     def _one_plan(self, condition: sa.ColumnElement[bool]) -> Plan | None:
-        query = sa.select(plans).where(condition).order_by(plans.c.plan_key.desc()).limit(1)
+        query = sa.select(plans.c.plan_id).where(condition).order_by(plans.c.plan_key.desc()).limit(1)
         with self._store.read() as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else _plan(row)
+            plan_id = connection.scalar(query)
+            return None if plan_id is None else self._plan_in(connection, plan_id)
+
+    def _plan_in(self, connection: sa.Connection, plan_id: str) -> Plan:
+        """Return a plan that is stored, inside a transaction; whom it takes in stays where it is."""
+        if plan_id not in self._plans:
+            columns = [column for column in plans.c if column.name not in ("plan_key", "summary")]
+            query = sa.select(*columns, _told(connection)).where(plans.c.plan_id == plan_id)
+            found = dict(connection.execute(query).one()._mapping)
+            self._plans[plan_id] = Plan(**{**found, "summary": json.loads(found["summary"])})
+        return self._plans[plan_id]
+
+    def entrants(self, plan_id: str) -> pa.Table:
+        """Return whom a stored plan takes in; nobody when there is no such plan."""
+        with self._store.read() as connection:
+            return fetch(connection, _people(connection, plan_id), ENTRANTS)
 
     def approve(self, plan: Plan, *, by: str, now: datetime, expires_at: datetime, tolerance: float) -> None:
         """Approve the release of a stored plan; the newest approval of a playbook counts."""
@@ -147,29 +171,20 @@ class SqlReleases:
     def approved(self) -> list[Approved]:
         """Return the newest approval of each playbook, also when expired: people already in go on."""
         newest = sa.select(sa.func.max(approvals.c.approval_id)).group_by(approvals.c.playbook)
-        query = (
-            sa.select(approvals, *(column.label(f"plan_{column.name}") for column in plans.c))
-            .join(plans, plans.c.plan_id == approvals.c.plan_id)
-            .where(approvals.c.approval_id.in_(newest))
-            .order_by(approvals.c.playbook)
-        )
+        query = sa.select(approvals).where(approvals.c.approval_id.in_(newest)).order_by(approvals.c.playbook)
         with self._store.read() as connection:
-            rows = connection.execute(query).all()
-            found = []
-            for row in rows:
-                plan = {column.name: row._mapping[f"plan_{column.name}"] for column in plans.c}
-                found.append(
-                    Approved(
-                        playbook=row.playbook,
-                        version_id=row.version_id,
-                        release=self.version_in(connection, row.version_id),
-                        plan=_plan_of(plan),
-                        approved_by=row.approved_by,
-                        expires_at=row.expires_at,
-                        tolerance=row.tolerance,
-                    )
+            return [
+                Approved(
+                    playbook=row.playbook,
+                    version_id=row.version_id,
+                    release=self.version_in(connection, row.version_id),
+                    plan=self._plan_in(connection, row.plan_id),
+                    approved_by=row.approved_by,
+                    expires_at=row.expires_at,
+                    tolerance=row.tolerance,
                 )
-        return found
+                for row in connection.execute(query).all()
+            ]
 
     def once_approved(self, playbooks: Collection[str]) -> list[int]:
         """Return every version of these playbooks that was ever approved."""
@@ -276,10 +291,22 @@ def lock_forgotten(connection: sa.Connection, *, since: datetime, reason: str, n
     )
 
 
-def _plan(row: sa.Row[tuple[object, ...]]) -> Plan:
-    return _plan_of(values(row))
+def _told(connection: sa.Connection) -> sa.ColumnElement[str]:
+    """Select a plan's summary without the people in it, who are as many as a customer base."""
+    if connection.dialect.name == "sqlite":
+        return sa.func.json_remove(plans.c.summary, f"$.{_ENTRANTS}").label("summary")
+    without = sa.cast(plans.c.summary, JSONB).op("-", return_type=JSONB())(sa.cast(_ENTRANTS, sa.Text))
+    return sa.cast(without, sa.Text).label("summary")
 
 
-def _plan_of(row: dict[str, object]) -> Plan:
-    fields = {name: value for name, value in row.items() if name != "plan_key"}
-    return Plan(**{**fields, "summary": json.loads(str(row["summary"]))})
+def _people(connection: sa.Connection, plan_id: str) -> sa.Select[Any]:
+    """Select the people in a plan's summary, a row each, as they were stored."""
+    at = range(len(ENTRANTS))
+    if connection.dialect.name == "sqlite":
+        each = sa.func.json_each(plans.c.summary, f"$.{_ENTRANTS}").table_valued("key", "value")
+        columns = [sa.func.json_extract(each.c.value, f"$[{place}]") for place in at]
+        return sa.select(*columns).select_from(plans).join(each, sa.true()).where(plans.c.plan_id == plan_id)
+    people = sa.func.jsonb_array_elements(sa.cast(plans.c.summary, JSONB)[_ENTRANTS])
+    rows = people.table_valued(sa.column("value", JSONB)).lateral()
+    columns = [rows.c.value[place].astext for place in at]
+    return sa.select(*columns).select_from(plans).join(rows, sa.true()).where(plans.c.plan_id == plan_id)

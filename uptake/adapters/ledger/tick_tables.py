@@ -69,7 +69,6 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "launches": _schema("playbook"),
     "launch_accounts": _schema("playbook account_id"),
     "assignments": _schema("playbook account_id arm"),
-    "verdicts": _schema("enrollment_id contact_id stage_key verdict reason", **_ID),
 }
 
 
@@ -109,9 +108,6 @@ def _queries(now: datetime) -> dict[str, sa.Select[tuple[object, ...]]]:
         "launches": sa.select(launches.c.playbook),
         "launch_accounts": sa.select(launch_accounts.c.playbook, launch_accounts.c.account_id),
         "assignments": sa.select(assignments.c.playbook, assignments.c.account_id, assignments.c.arm),
-        "verdicts": sa.select(*(decisions.c[name] for name in SCHEMAS["verdicts"].names))
-        .join(enrollment_contacts, _open_contact(decisions))
-        .where(decisions.c.superseded_at.is_(None)),
     }
 
 
