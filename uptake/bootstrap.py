@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,29 +39,20 @@ from uptake.operations import tick as _tick
 from uptake.operations.explained import Explanation
 from uptake.operations.status import Status
 from uptake.operations.tick_report import TickReport
-from uptake.ports import Claimed, Clock
+from uptake.ports import Clock
 from uptake.settings import Settings
 from uptake.wiring import Wiring
 
 if TYPE_CHECKING:
+    from uptake.doctor import Finding
     from uptake.domain.lift import Lift
     from uptake.domain.outcomes import PlaybookOutcome
+    from uptake.previewing import PreviewedMail
 
 #: How far a tick's moment may lie from the clock when the mail service is not on this machine.
 _SKEW = timedelta(hours=1)
 #: A sandbox's clock leaps from tick to tick; hours without one are no sign of a restored ledger there.
 _SANDBOX_TICKS = timedelta(days=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreviewedMail:
-    """One stage as one person would get it; no address in it."""
-
-    stage_key: str
-    contact_id: str
-    subject: str
-    html: str
-    text: str
 
 
 class Uptake(Wiring):
@@ -368,9 +358,15 @@ class Uptake(Wiring):
         found = _standing.standings(self.playbooks, self.journeys, self.snapshots, self.ledger, now=now)
         return _status.status(self.ledger, found, now=now, tick_interval=self.settings.tick_interval)
 
+    def doctor(self) -> list[Finding]:
+        """Examine the home: what it needs to send, and what to do about what it lacks."""
+        from uptake.doctor import examine
+
+        return examine(self)
+
     def preview(self, name: str, *, stage: str | None = None, contact_id: str | None = None) -> PreviewedMail:
         """Render one stage for one person as it would be sent."""
-        from uptake.adapters.templates import compile_release
+        from uptake.previewing import previewed
 
         shown = _preview.preview(
             self.playbooks,
@@ -385,30 +381,7 @@ class Uptake(Wiring):
         )
         if not shown.samples:
             raise UsageError(f"nobody in snapshot {shown.snapshot.snapshot_id} could be shown {name}")
-        sample = shown.samples[0]
-        person = self.ledger.people.person(sample.contact_id) or {}
-        claimed = Claimed(
-            send_id="preview",
-            enrollment_id=0,
-            version_id=0,
-            playbook=name,
-            stage_key=shown.stage_key,
-            account_id=sample.account_id,
-            contact_id=sample.contact_id,
-            feature_key=sample.feature_key or "",
-            snapshot_id=shown.snapshot.snapshot_id,
-            address="",
-            given_name=person.get("given_name"),
-            full_name=person.get("full_name"),
-            locale=person.get("locale"),
-        )
-        fields = self.merge_fields.values(shown.snapshot, shown.release, [claimed])["preview"]
-        compiled = compile_release(shown.release, shown.stage_key)
-        blocks = compiled.fill(fields, unsubscribe_url=f"{self.settings.public_url}/u/preview")
-        html, text = compiled.whole(blocks)
-        return PreviewedMail(
-            stage_key=shown.stage_key, contact_id=sample.contact_id, subject=blocks.subject, html=html, text=text
-        )
+        return previewed(shown, self.ledger, self.merge_fields, public_url=self.settings.public_url)
 
 
 def lift_of_file(file: Path, **columns: Any) -> Lift:
@@ -426,9 +399,11 @@ def open_uptake(**overrides: Any) -> Uptake:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise SettingsError(f"UPTAKE_{name.removeprefix('UPTAKE_')}: {first['msg']}") from error
-    if settings.sandbox:
-        from uptake.sandbox.ports import sandbox_ports
+    from uptake.sandbox.ports import marker_path, sandbox_ports
 
+    if "sandbox" not in settings.model_fields_set and marker_path(settings.home).exists():
+        settings = settings.model_copy(update={"sandbox": True})  # the demo's home: its clock and mail are its own
+    if settings.sandbox:
         ports = sandbox_ports(settings.home)
         settings = settings.model_copy(
             update={

@@ -114,6 +114,21 @@ def check() -> None:
 
 
 @app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Examine the home: files, keys, ledger, snapshot, mail service, ticks; says what to do about what is wrong."""
+    found = open_home().doctor()
+    if as_json:
+        print_json([asdict(one) for one in found])
+    else:
+        for one in found:
+            out.print(f"{'ok   ' if one.todo is None else 'WRONG'} {one.name}: {one.found}", markup=False)
+            if one.todo is not None:
+                out.print(f"      what to do: {one.todo}", markup=False)
+    if any(one.todo is not None for one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(account: Annotated[str | None, typer.Option(help="Account id")] = None, as_json: AsJson = False) -> None:
     """Write the value report and the page of one account."""
     written = open_home().report(account_id=account)

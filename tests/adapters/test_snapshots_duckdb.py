@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from uptake.adapters import mart_files, snapshots_duckdb
@@ -365,4 +366,13 @@ def test_open_marts_names_what_is_missing(tmp_path: Path) -> None:
     snapshot = write_snapshot(tmp_path, as_of=AS_OF, marts=ROWS)
     (snapshot.directory / "dim_contacts.parquet").unlink()
     with pytest.raises(SnapshotError, match=r"dim_contacts\.parquet"):
+        open_marts(snapshot)
+
+
+def test_a_snapshot_that_other_code_wrote_names_what_it_lacks_and_what_to_do(tmp_path):
+    snapshot = write_snapshot(tmp_path, as_of=datetime(2026, 3, 3, tzinfo=UTC), marts={})
+    file = snapshot.directory / "accounts_current.parquet"
+    kept = [name for name in MARTS["accounts_current"].names if name not in ("arr", "health")]
+    pq.write_table(pq.read_table(file).select(kept), file)
+    with pytest.raises(SnapshotError, match=r"lacks accounts_current\.arr, accounts_current\.health: .*`uptake re"):
         open_marts(snapshot)

@@ -17,9 +17,10 @@ from uptake.adapters.clock import SandboxClock
 from uptake.errors import Held, Refused
 from uptake.sandbox.base import CustomerBase, simulate
 from uptake.sandbox.catalogue import read_catalogue
-from uptake.sandbox.demo import START, DemoPlan, Refreshed, marker_path, prepare_home, run_demo
+from uptake.sandbox.demo import START, DemoPlan, Refreshed, prepare_home, run_demo
 from uptake.sandbox.demo_table import Figures, MeasuredLift, PlaybookFigures
 from uptake.sandbox.files import read_accept_log
+from uptake.sandbox.ports import marker_path
 from uptake.sandbox.truth import Enrollment
 
 PLAN = DemoPlan(playbooks=("charts", "views"), days=4, tick_hours=(1, 9), refresh_every=2, history_days=3)

@@ -14,7 +14,7 @@ import re
 import shutil
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -323,10 +323,24 @@ def open_marts(
         connection.execute(f"set allowed_directories = [{sql_text(f'{directory}/')}]")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
+    except duckdb.BinderException as error:
+        lacks = ", ".join(_lacking(connection, snapshot))
+        connection.close()
+        told = f"lacks {lacks}: other code than this wrote it" if lacks else str(error).splitlines()[0]
+        raise SnapshotError(f"snapshot {snapshot.snapshot_id} {told}; `uptake refresh` writes a whole one") from error
     except duckdb.Error as error:
         connection.close()
         raise SnapshotError(f"snapshot {snapshot.snapshot_id}: {str(error).splitlines()[0]}") from error
     return connection
+
+
+def _lacking(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> Iterator[str]:
+    """Yield the columns that a snapshot's files lack, as `accounts_current.arr`."""
+    for mart, schema in MARTS.items():
+        query = f"select * from read_parquet({sql_text(str(snapshot.files(mart)))}, hive_partitioning = false) limit 0"  # noqa: S608
+        with suppress(duckdb.Error):
+            held = connection.execute(query).description or []
+            yield from (f"{mart}.{name}" for name in schema.names if name not in {column[0] for column in held})
 
 
 def _read_manifest(directory: Path) -> Mapping[str, Any]:

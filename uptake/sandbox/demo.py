@@ -21,6 +21,7 @@ from uptake.errors import Held, Refused
 from uptake.sandbox.base import FIRST_DAY, HISTORY_DAYS, CustomerBase
 from uptake.sandbox.demo_table import Figures, print_figures
 from uptake.sandbox.files import AcceptedMail, read_accept_log, write_json
+from uptake.sandbox.ports import marker_path
 from uptake.sandbox.truth import Enrollment, planted_lifts
 from uptake.sandbox.usage import Usage
 
@@ -127,11 +128,6 @@ class _Marker:
 
     def write(self) -> None:
         write_json(self.path, {"identity": self.identity, "done": self.done, "pages": self.pages})
-
-
-def marker_path(home: Path) -> Path:
-    """Return where a demo home says that it is one."""
-    return home / "sandbox" / "demo.json"
 
 
 def demo_identity(home: Path) -> Mapping[str, Any]:

@@ -19,6 +19,11 @@ class Ports:
     fakegrid: int
 
 
+def marker_path(home: Path) -> Path:
+    """Return where a demo's home says that it is one."""
+    return home / "sandbox" / "demo.json"
+
+
 def sandbox_ports(home: Path) -> Ports:
     """Return the ports of this home, choosing free ones the first time."""
     path = home / "sandbox" / "ports.json"

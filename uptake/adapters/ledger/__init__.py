@@ -48,6 +48,10 @@ class SqlLedger:
         with self._store.read() as connection:
             return run_query(connection, query, params)
 
+    def durability(self) -> str:
+        """Say which database it is, and how it keeps what was committed."""
+        return self._store.durability()
+
     def close(self) -> None:
         """Close the pooled connections."""
         self._store.close()

@@ -71,6 +71,17 @@ class Store:
             function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
             connection.exec_driver_sql(f"SELECT {function}({_STOP_LOCK})")
 
+    def durability(self) -> str:
+        """Say which database it is, and how it keeps what was committed."""
+        with self.read() as connection:
+            if not self.is_sqlite:
+                commit = connection.exec_driver_sql("SHOW synchronous_commit").scalar_one()
+                return f"postgresql, synchronous_commit {commit}"
+            journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+            synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+            names = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
+            return f"sqlite, journal mode {str(journal).upper()}, synchronous {names.get(synchronous, synchronous)}"
+
     def vacuum(self) -> None:
         """Write a SQLite file anew, without the bytes of what was deleted or overwritten; no other transaction runs."""
         if not self.is_sqlite:
@@ -144,7 +155,7 @@ class Store:
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
                     return
                 except exc.OperationalError as error:
-                    is_busy = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+                    is_busy = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
                     if not is_busy or time.monotonic() >= deadline:
                         raise
         finally:
