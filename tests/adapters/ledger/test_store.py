@@ -3,7 +3,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from alembic.script import ScriptDirectory
 
 from uptake.adapters.ledger import open_ledger
 from uptake.adapters.ledger.schema import HEAD, VERSION_TABLE, metadata
+from uptake.adapters.ledger.store import Store
 from uptake.errors import LedgerError, SettingsError, UptakeError
 from uptake.ports import Keys
 
@@ -162,3 +165,30 @@ def test_nobody_else_may_read_a_new_ledger(tmp_path):
     path = tmp_path / "ledger.sqlite3"
     open_ledger(f"sqlite:///{path}", KEYS).close()
     assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+
+
+def test_who_waits_to_write_waits_longer_than_one_look_and_then_goes_on(tmp_path):
+    path = tmp_path / "ledger.sqlite3"
+    ledger = open_ledger(f"sqlite:///{path}", KEYS)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    end = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+    end.start()
+    assert ledger.delivery.store(b"[]", now=datetime(2026, 3, 3, tzinfo=UTC)) == 1
+    end.join()
+    other.close()
+    ledger.close()
+
+
+def test_who_waits_to_write_in_vain_is_told_so_and_can_try_again(tmp_path):
+    path = tmp_path / "ledger.sqlite3"
+    open_ledger(f"sqlite:///{path}", KEYS).close()
+    store = Store(f"sqlite:///{path}", busy_timeout=0.1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError, match="locked by another process"), store.write():
+            pytest.fail("nobody writes beside another")
+        other.execute("COMMIT")
+    with store.write() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 100
+    store.close()
