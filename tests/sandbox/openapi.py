@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from jsonschema import Draft202012Validator
 
@@ -25,6 +27,26 @@ class Spec:
         request = self._resolved(self._document["paths"][path][method]["requestBody"])
         self._check(body, request["content"]["application/json"]["schema"])
 
+    def check_call(self, method: str, url: str, body: Any = None) -> str:
+        """Raise AssertionError unless the document knows this call, its parameters and its body; return the path."""
+        parts = urlsplit(url)
+        paths = [path for path in self._document["paths"] if _template(path).fullmatch(parts.path)]
+        assert paths, f"{parts.path} is not in the document"
+        path = min(paths, key=lambda one: one.count("{"))
+        operation = self._document["paths"][path][method.lower()]
+        declared = [*self._document["paths"][path].get("parameters", ()), *operation.get("parameters", ())]
+        known = {one["name"]: one for one in map(self._resolved, declared) if one["in"] == "query"}
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        assert given.keys() <= known.keys(), f"{path}: {sorted(given.keys() - known.keys())} are no parameters"
+        for name, value in given.items():
+            schema = self._resolved(known[name]["schema"])
+            self._check(int(value) if schema.get("type") == "integer" else value, schema)
+        missing = [name for name, one in known.items() if one.get("required") and name not in given]
+        assert not missing, f"{path}: {missing} are missing"
+        if body is not None or "requestBody" in operation:
+            self.check_request(path, method.lower(), body)
+        return path
+
     def _resolved(self, node: Any) -> Any:
         while "$ref" in node:
             found: Any = self._document
@@ -39,3 +61,7 @@ class Spec:
         wrong = [f"{'.'.join(map(str, e.absolute_path))}: {e.message[:200]}" for e in
                  Draft202012Validator(whole).iter_errors(value)]  # fmt: skip
         assert not wrong, wrong
+
+
+def _template(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)))
