@@ -230,8 +230,11 @@ def write_warehouse(path: Path, as_of: datetime) -> None:
             [as_of.replace(tzinfo=None) - timedelta(minutes=5)],
         )
         connection.execute(
-            "create table staging.stg_event_lines as select *, 'opened' as event_name, 1.0 as quantity, '{}' as"
-            " properties, cast(null as varchar) as problem, false as is_duplicate from staging.stg_usage_events;"
+            "create table staging.stg_event_lines as select *, cast(occurred_at as date) as date_day,"
+            " 'opened' as event_name, 1.0 as quantity, '{}' as properties, cast(null as varchar) as problem,"
+            " false as is_duplicate from staging.stg_usage_events;"
+            " create table staging.stg_event_lines__days as select date_day, 0 as count_naming_subscription"
+            " from staging.stg_event_lines group by date_day;"
             " create table staging.stg_subscriptions (subscription_id varchar, started_on date, ended_on date)"
         )
         for mart, rows in healthy_marts(as_of.date()).items():

@@ -158,13 +158,17 @@
 {%- endmacro %}
 
 {% macro count_of_days(lines, days=none) -%}
-    {#- `fingerprint` differs when anything about the events does, and does not tell from which files they came. -#}
+    {#-
+        `fingerprint` differs when anything about the events does, and does not tell from which files they came.
+        `count_naming_subscription` tells the gate on which days there is something to compare with subscriptions.
+    -#}
     select
         date_day,
         event_name,
         count(*) filter (where not is_duplicate) as count_events,
         count(*) filter (where not is_duplicate and user_id is null) as count_unattributed,
         count(*) filter (where is_duplicate) as count_duplicates,
+        count(*) filter (where contains(cast(properties as varchar), 'subscription_id')) as count_naming_subscription,
         min(occurred_at) filter (where not is_duplicate) as first_occurred_at,
         max(occurred_at) filter (where not is_duplicate) as last_occurred_at,
         coalesce(
