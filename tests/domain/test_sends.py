@@ -105,3 +105,41 @@ def test_a_click_proves_delivery_when_the_delivered_event_was_lost():
 )
 def test_only_lasting_refusals_suppress_an_address(event, kind, reason, suppressed):
     assert suppression_from(DeliveryEventType(event), kind, reason) == suppressed
+
+
+@pytest.mark.parametrize(
+    ("event", "proven"),
+    [
+        ("processed", "accepted"), ("deferred", "accepted"), ("delivered", "delivered"), ("open", "delivered"),
+        ("click", "delivered"), ("spamreport", "delivered"), ("unsubscribe", "delivered"),
+        ("group_unsubscribe", "delivered"), ("group_resubscribe", "delivered"), ("bounce", "bounced"),
+        ("dropped", "dropped"), ("other", None),
+    ],
+)  # fmt: skip
+def test_the_table_of_what_events_prove(event, proven):
+    """Written out once more: of a table that is only used, nobody notices a wrong line."""
+    assert proven_status(DeliveryEventType(event)) == proven
+
+
+def test_the_table_is_whole():
+    assert len(DeliveryEventType) == 12
+    assert [fold(SendStatus.ACCEPTED, [DeliveryEventType(one)]) for one in ("delivered", "bounce", "dropped")] == [
+        SendStatus.DELIVERED, SendStatus.BOUNCED, SendStatus.DROPPED,
+    ]  # fmt: skip
+    assert fold(SendStatus.DROPPED, list(DeliveryEventType)) == SendStatus.DROPPED
+    assert fold(SendStatus.BOUNCED, [DeliveryEventType.DELIVERED, DeliveryEventType.OPEN]) == SendStatus.BOUNCED
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "reason", "stopped"),
+    [
+        ("bounce", "bounce", "550 5.1.1 no such user", "bounced"), ("bounce", "", "", "bounced"),
+        ("bounce", "blocked", "", None), ("bounce", "bounce", "550 5.7.515 access denied", None),
+        ("spamreport", "", "", "complained"), ("unsubscribe", "", "", "unsubscribed"),
+        ("dropped", "", "Bounced Address", "bounced"), ("dropped", "", "Spam Reporting Address", "complained"),
+        ("dropped", "", "Unsubscribed Address", "unsubscribed"), ("dropped", "", "Invalid", "invalid"),
+        ("dropped", "", "Spam Content", None), ("group_unsubscribe", "", "", None), ("delivered", "", "", None),
+    ],
+)  # fmt: skip
+def test_the_table_of_what_stops_an_address(event, kind, reason, stopped):
+    assert suppression_from(DeliveryEventType(event), kind, reason) == stopped
