@@ -96,6 +96,7 @@ def _decide(journeys: Journeys, gate: Gate, ledger: Ledger, run: Run, *, now: da
                     found.entry, approval, snapshot_id=snapshot.snapshot_id, gate_id=gate.gate_id, now=now, run=run
                 )
     if any(entered.values()):
+        del tables  # as large as the customer base: not twice at a time
         tables = ledger.enrollments.tables(now=now)
     releases, following = counting_releases(ledger, tables["enrollments"], approved)
     counts: Mapping[str, int] = {}
