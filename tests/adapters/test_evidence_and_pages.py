@@ -157,6 +157,7 @@ def test_the_draw_that_was_meant_decides_about_balance(snapshot: Snapshot) -> No
 def test_an_account_has_its_grid(snapshot: Snapshot) -> None:
     page = DuckEvidence().account(snapshot, "acct-007")
     assert page is not None
+    assert f"<code>{snapshot.snapshot_id}</code>" in HtmlPages().account(page, playbooks=[])
     assert len(page.features) == 11
     assert [contact.active_days_28 for contact in page.contacts] == sorted(
         (n % 28 for n in range(7, 240, 60)), reverse=True

@@ -145,6 +145,7 @@ class DuckEvidence:
             ).fetchall()
         return AccountPage(
             account_id=account_id,
+            snapshot_id=snapshot.snapshot_id,
             as_of=snapshot.as_of,
             facts=facts[0],
             features=tuple(

@@ -46,6 +46,7 @@ class AccountPage:
     """One account, for its own page."""
 
     account_id: str
+    snapshot_id: str
     as_of: datetime
     facts: Mapping[str, Any]  # the columns of accounts_current
     features: tuple[tuple[str, str, AdoptionState, date | None], ...]  # key, name, account's state, last used on
