@@ -60,10 +60,11 @@
     {{ return(found) }}
 {%- endmacro %}
 
-{% macro raw_lines(source_name, input) -%}
+{% macro raw_lines(source_name, input, are_joined=false) -%}
     {#-
         One row for each line that is not blank: file, line (JSON; NULL where it is not JSON in UTF-8), read_order (of
-        the lines read together: without gaps within a file, in its order).
+        the lines read together: without gaps within a file, in its order; NULL of events, which stand in this order
+        already: to number them, one thread has to read them all. A join may mix them up; then they `are_joined`).
         The patterns are `config.meta.files` of the source table; an absent input is an empty relation. Of the events,
         the materialization `by_file` has only those files read that are new. With a `reader` in `config.meta`, files
         may also be CSV, Parquet, JSON arrays or zip archives: `uptake.adapters.raw_files` turns them into NDJSON.
@@ -78,7 +79,7 @@
     select
         {{ original_file('filename') if reader is not none else 'filename' }} as file,
         json as line,
-        row_number() over () as read_order
+        {{ 'cast(null as bigint)' if input == 'events' and not are_joined else 'row_number() over ()' }} as read_order
     from
         read_ndjson_objects(
             {{ "uptake_as_ndjson(" ~ files ~ ", " ~ literal(tojson(reader)) ~ ")" if reader is not none else files }},
@@ -97,7 +98,7 @@
 {% macro raw_records(source_name, input, names) -%}
     {#-
         The same of NDJSON whose fields are known, in half the time: file, record (all of them; NULL where the line is not
-        JSON in UTF-8), read_order, and each field as a text; none has a value where the line is no object.
+        JSON in UTF-8), read_order (NULL), and each field as a text; none has a value where the line is no object.
     -#}
     {%- set relation = source(source_name, input) -%}
     {%- set files = existing_files(raw_folder(), source_meta(source_name, input).get('files', [])) -%}
@@ -110,7 +111,7 @@
         {%- for name in names %}
         record.{{ name }} as {{ name }},
         {%- endfor %}
-        row_number() over () as read_order
+        cast(null as bigint) as read_order
     from
         read_json(
             {{ "coalesce(getvariable('uptake_event_files'), " ~ files ~ ")" if input == 'events' else files }},
@@ -141,18 +142,21 @@
     end
 {%- endmacro %}
 
-{% macro line_numbers(file, reader=none) -%}
-    {#- The numbers of a file's lines that are not blank, in order; of its records, where a reader makes lines of it. -#}
+{% macro line_numbers(file, ordinals, reader=none) -%}
+    {#-
+        Where some of a file's lines stand in it, from the list of how many lines that are not blank there are up to each;
+        of its records, where a reader makes lines of it.
+    -#}
     {%- if reader is none -%}
-    uptake_line_numbers({{ file }})
+    uptake_line_numbers({{ file }}, {{ ordinals }})
     {%- else -%}
-    uptake_record_lines({{ file }}, {{ literal(tojson(reader)) }})
+    list_select(uptake_record_lines({{ file }}, {{ literal(tojson(reader)) }}), {{ ordinals }})
     {%- endif -%}
 {%- endmacro %}
 
-{% macro event_line_numbers(file) -%}
+{% macro event_line_numbers(file, ordinals) -%}
     {#- The same of an event file of the active source. -#}
-    {{ line_numbers(file, source_meta(staging_folder(), 'events').get('reader')) }}
+    {{ line_numbers(file, ordinals, source_meta(staging_folder(), 'events').get('reader')) }}
 {%- endmacro %}
 
 {% macro literal(text) -%}
@@ -242,27 +246,22 @@
 {% macro flaws_of(lines, reader=none) -%}
     {#- Of all lines of an input (file, read_order, reason) those that have a reason: file, line_no, reason. -#}
     (
-        with lines as ({{ lines }}),
-
-        flawed_files as (
-
+        select
+            file,
+            unnest({{ line_numbers(
+                'file', 'list_transform(read_orders, lambda read_order: read_order - first_read_order + 1)', reader
+            ) }}) as line_no,
+            unnest(reasons) as reason
+        from (
             select
                 file,
                 min(read_order) as first_read_order,
-                {{ line_numbers('file', reader) }} as line_numbers
-            from lines
+                list(read_order) filter (where reason is not null) as read_orders,
+                list(reason) filter (where reason is not null) as reasons
+            from ({{ lines }})
             group by file
             having count(reason) > 0
-
         )
-
-        select
-            lines.file,
-            flawed_files.line_numbers[lines.read_order - flawed_files.first_read_order + 1] as line_no,
-            lines.reason
-        from lines
-        inner join flawed_files on lines.file = flawed_files.file
-        where lines.reason is not null
     )
 {%- endmacro %}
 

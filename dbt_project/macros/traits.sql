@@ -41,7 +41,7 @@
     from (
         select account_id, user_id from {{ traits }} where account_id is not null and user_id is not null
         union distinct
-        select account_id, user_id from {{ events }} where problem is null and user_id is not null
+        select account_id, user_id from {{ events }} where is_duplicate is not null and user_id is not null
     ) as members
     left join (
         select

@@ -62,9 +62,9 @@ def test_half_a_gzip_is_refused_by_its_name_and_without_the_way_through_the_code
     path = tmp_path / "x.ndjson.gz"
     path.write_bytes(gzip.compress(b"\n".join(b'{"a": %d}' % (n * 7919 % 997) for n in range(2000)))[:-900])
     with duckdb.connect() as session:
-        session.create_function("uptake_line_numbers", line_numbers, ["VARCHAR"], "BIGINT[]")
+        session.create_function("uptake_line_numbers", line_numbers, ["VARCHAR", "BIGINT[]"], "BIGINT[]")
         with pytest.raises(duckdb.Error) as caught:
-            session.execute("select uptake_line_numbers(?)", [str(path)])
+            session.execute("select uptake_line_numbers(?, [1])", [str(path)])
     assert plain_reason(f"Runtime Error in model x\n  {caught.value}") == (
         f"{tmp_path.name}/x.ndjson.gz is damaged: Compressed file ended before the end-of-stream marker was reached"
     )

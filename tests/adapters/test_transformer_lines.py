@@ -142,7 +142,7 @@ def test_absent_inputs_are_empty_and_an_unmapped_event_is_counted(build, tmp_pat
 
 
 STAGED = (
-    "select * exclude (read_order, file_version) from staging.stg_event_lines",
+    "select * exclude (read_order) from staging.stg_event_lines",
     "select * from staging.stg_usage_events",
     "select * from staging.stg_quarantine",
     "select * from staging.stg_load_counts",

@@ -13,11 +13,10 @@ from tests.bench.dbt import dbt
 from tests.bench.harness import EVENTS, ROUNDS, Measured, Result, alternate, apart, bound, here, say
 from tests.bench.usage import LAST_DAY, Log, moment, write
 
-LOG = Log(
-    events=EVENTS * 3 // 100, days=10, users=EVENTS // 100, accounts=EVENTS // 2_000, compressed=False, flaws=0.002
-)
+LOG = Log(events=EVENTS // 10, days=10, users=EVENTS // 100, accounts=EVENTS // 2_000, compressed=False, flaws=0.002)
 TARGET = 2.0
 
+_ONE_FILE = f"events/{LAST_DAY}.ndjson"
 _SELECTED = "+stg_usage_events +stg_quarantine +stg_load_counts"
 _BY_HAND = """
     create table events as
@@ -88,5 +87,17 @@ def by_uptake(folder: Path, home: Path) -> Measured:
         ).fetchall()[0]
         assert quarantined == session.sql("select count(*) from staging.stg_quarantine").fetchall()[0][0] > 0
         assert lines == events + duplicates + quarantined
+        places = session.sql("select line_no from staging.stg_quarantine where file = ?", params=[_ONE_FILE]).fetchall()
+        assert {number for (number,) in places} == flawed_lines(folder / _ONE_FILE)
         quantity = session.sql("select sum(quantity) from staging.stg_usage_events").fetchall()[0][0]
         return done.with_answer((events + duplicates, events, quantity))
+
+
+def flawed_lines(file: Path) -> set[int]:
+    """Return the numbers of the lines that `usage.write` has spoiled."""
+    with file.open() as lines:
+        return {
+            number
+            for number, line in enumerate(lines, start=1)
+            if '"account_id":' not in line or '"occurred_at":"on ' in line
+        }

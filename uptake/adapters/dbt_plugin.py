@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _UNSETTLED_NS = 3_000_000_000
 
 
-def line_numbers(path: str) -> list[int]:
-    """Return the numbers, from 1, of the lines of a file that are not blank, in order.
+def line_numbers(path: str, ordinals: list[int]) -> list[int]:
+    """Return where some of a file's lines that are not blank stand in it: the n-th of them for each n; both from 1.
 
     DuckDB's reader skips blank lines and numbers nothing; this tells where its n-th line stands in the file. Of half a
     gzip it reads what there is, which is worse than nothing: raises ValueError.
@@ -34,9 +34,10 @@ def line_numbers(path: str) -> list[int]:
     opener: Any = gzip.open if path.endswith(".gz") else open
     try:
         with opener(path, "rb") as file:
-            return [number for number, line in enumerate(file, start=1) if line.strip()]
+            numbers = [number for number, line in enumerate(file, start=1) if not line.isspace()]
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{Path(path).parent.name}/{Path(path).name} is damaged: {error}") from error
+    return [numbers[ordinal - 1] for ordinal in ordinals]
 
 
 def file_version(path: str) -> str:
@@ -65,7 +66,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]  # dbt-duckdb has no types
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Add the functions that staging uses."""
-        conn.create_function("uptake_line_numbers", line_numbers, ["VARCHAR"], "BIGINT[]")
+        conn.create_function("uptake_line_numbers", line_numbers, ["VARCHAR", "BIGINT[]"], "BIGINT[]")
         conn.create_function("uptake_file_version", file_version, ["VARCHAR"], "VARCHAR", side_effects=True)
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:

@@ -107,7 +107,7 @@ class DbtStagedEvents:
         from uptake.adapters.dbt_plugin import file_version, line_numbers
         from uptake.adapters.dbt_sources import RawFiles
 
-        session.create_function("uptake_line_numbers", line_numbers, ["VARCHAR"], "BIGINT[]")
+        session.create_function("uptake_line_numbers", line_numbers, ["VARCHAR", "BIGINT[]"], "BIGINT[]")
         session.create_function("uptake_file_version", file_version, ["VARCHAR"], "VARCHAR", side_effects=True)
         RawFiles(self.home).add_to(session)
 

@@ -37,7 +37,9 @@ class StagedEvents:
     """How a source that is mapped already reads its events."""
 
     name: str  # of the model, or of the mapping file
-    sql: str  # one row per line: file, read_order, event_id, occurred_at, account_id, user_id, event_name, problem
+    #: One row per line: file, read_order (NULL: as they come), event_id, occurred_at, account_id, user_id, event_name,
+    #: problem.
+    sql: str
     patterns: tuple[str, ...]  # every file the source reads, as globs below the raw folder
     prepare: Callable[[duckdb.DuckDBPyConnection], None] = field(default=lambda _session: None)
 
@@ -185,7 +187,8 @@ class _Reading:
         places, reason = [], "not JSON in UTF-8" if found[0][2] else "not a JSON object"
         for file, order, _ in found:
             try:
-                number = line_numbers(file)[order - bad[file]] if group.format == "NDJSON" else order - bad[file] + 1
+                number = order - bad[file] + 1
+                number = line_numbers(file, [number])[0] if group.format == "NDJSON" else number
             except (ValueError, OSError):  # DuckDB reads as much of half a gzip as there is
                 places.append(self._within(file))
                 reason = "the file ends before its gzip stream does"
@@ -213,8 +216,8 @@ class _Reading:
         staged.prepare(self._session)
         try:
             self._session.execute(
-                "create temp table events as select file, read_order, event_id, occurred_at, account_id, user_id, "  # noqa: S608
-                f"event_name, problem from ({staged.sql})"
+                "create temp table events as select file, coalesce(read_order, row_number() over ()) as read_order, "  # noqa: S608
+                f"event_id, occurred_at, account_id, user_id, event_name, problem from ({staged.sql})"
             )
         except duckdb.Error as error:
             raise TransformError(f"{staged.name}: {_reason(error)}") from error

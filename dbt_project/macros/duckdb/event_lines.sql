@@ -3,39 +3,43 @@
     add up to. Work beyond one pass is done for the lines that need it only.
 -#}
 
-{% macro complete_lines(lines, counted, files=none) -%}
-    {#- What lines cannot tell one by one, once they are in the table and `counted` by file. -#}
-    {{ number_flaws(lines, counted, files) }};
-    {{ name_copies(lines, files) }};
-    {{ drop_what_is_no_line(lines, files) }}
+{% macro complete_lines(lines, files=none) -%}
+    {#- What lines cannot tell one by one, once they are in the table. -#}
+    {{ number_flaws(lines, files) }};
+    {{ name_copies(lines, files) }}
 {%- endmacro %}
 
-{% macro number_flaws(lines, counted, files=none) -%}
+{% macro number_flaws(lines, files=none) -%}
     {#-
         A file is read as a whole, so its lines follow each other without a gap: where a flawed one stands in the file
-        is known from its distance to the first.
+        is known from its distance to the first. DuckDB keeps the order in which it reads, with several threads as well:
+        a row's number in the table, which holds for this transaction, is the order.
     -#}
     update {{ lines }} as lines
     set line_no = numbered.line_no
     from (
         select
-            flawed.file,
-            unnest(flawed.read_orders) as read_order,
-            unnest(list_select(
-                {{ event_line_numbers('flawed.file') }},
-                list_transform(flawed.read_orders, lambda read_order: read_order - counted.first_read_order + 1)
-            )) as line_no
+            unnest(line_ids) as line_id,
+            unnest({{ event_line_numbers(
+                'file', 'list_transform(read_orders, lambda read_order: read_order - first_read_order + 1)'
+            ) }}) as line_no
         from (
             select
                 file,
-                list(read_order) as read_orders
+                list(rowid) filter (where problem is not null) as line_ids,
+                list(coalesce(read_order, rowid)) filter (where problem is not null) as read_orders,
+                case
+                    when max(coalesce(read_order, rowid)) - min(coalesce(read_order, rowid)) + 1 = count(*)
+                        then min(coalesce(read_order, rowid))
+                    else error('the lines of ' || file || ' are not in their order')
+                end as first_read_order
             from {{ lines }}
-            where problem is not null {{ 'and file in ' ~ files if files }}
+            {{ 'where file in ' ~ files if files }}
             group by file
-        ) as flawed
-        inner join {{ counted }} as counted on flawed.file = counted.file
+            having count(problem) > 0
+        )
     ) as numbered
-    where lines.problem is not null and lines.file = numbered.file and lines.read_order = numbered.read_order
+    where lines.rowid = numbered.line_id
 {%- endmacro %}
 
 {% macro id_of_copy(line_hash, copy_in_file) -%}
@@ -53,7 +57,7 @@
     from (
         select
             unnamed.rowid as line_id,
-            row_number() over (partition by unnamed.file, unnamed.event_id order by unnamed.read_order) as copy_in_file,
+            row_number() over (partition by unnamed.file, unnamed.event_id order by unnamed.rowid) as copy_in_file,
             {{ id_of_copy('unnamed.event_id', 'copy_in_file') }} as event_id
         from {{ lines }} as unnamed
         inner join (
@@ -72,19 +76,13 @@
     where lines.rowid = copies.line_id
 {%- endmacro %}
 
-{% macro drop_what_is_no_line(lines, files=none) -%}
-    {#- Lines that tell of people or accounts only were counted to know the numbers of the others. -#}
-    delete from {{ lines }}
-    where event_hash is null and problem is null {{ 'and file in ' ~ files if files }}
-{%- endmacro %}
-
 {% macro lines_of_files(lines, files) -%}
     {#- Starts the list of lines that come or go in this build: ids and days that have to be looked at. -#}
     create or replace temporary table uptake_touched_lines as {{ select_touched(lines, '(' ~ files ~ ')') }}
 {%- endmacro %}
 
 {% macro select_touched(lines, files) -%}
-    select event_hash, date_day from {{ lines }} where problem is null and file in {{ files }}
+    select event_hash, date_day from {{ lines }} where event_hash is not null and file in {{ files }}
 {%- endmacro %}
 
 {% macro misjudged_lines(lines, event_hashes=none) -%}
@@ -119,7 +117,7 @@
                     quantity asc,
                     properties asc,
                     file asc,
-                    read_order asc
+                    rowid asc
             ) > 1 as is_duplicate
         from {{ lines }}
         where event_hash in (select event_hash from repeated)
@@ -140,15 +138,13 @@
         files.file,
         files.file_version,
         coalesce(counted.count_lines, 0) as count_lines,
-        coalesce(counted.count_quarantined, 0) as count_quarantined,
-        counted.first_read_order
+        coalesce(counted.count_quarantined, 0) as count_quarantined
     from uptake_event_files as files
     left join (
         select
             file,
             count(event_hash) + count(problem) as count_lines,
-            count(problem) as count_quarantined,
-            min(read_order) as first_read_order
+            count(problem) as count_quarantined
         from {{ lines }}
         {{ 'where file in ' ~ files if files }}
         group by file
@@ -178,6 +174,6 @@
             0
         ) as fingerprint
     from {{ lines }}
-    where problem is null {{ 'and date_day in ' ~ days if days }}
+    where is_duplicate is not null {{ 'and date_day in ' ~ days if days }}
     group by date_day, event_name
 {%- endmacro %}

@@ -17,16 +17,8 @@
     {%- set lines = this.incorporate(type='table') -%}
     {%- set files = companion(lines, 'files') -%}
     {%- set days = companion(lines, 'days') -%}
-    {%- set rows -%}
-        select
-            lines.*,
-            files.file_version,
-            false as is_duplicate
-        from ({{ sql }}) as lines
-        inner join uptake_event_files as files on lines.file = files.file
-    {%- endset -%}
-    {%- set kept = [count_of_files(lines), complete_lines(lines, files), misjudged_lines(lines), count_of_days(lines)] -%}
-    {%- set code = code_of(rows ~ kept | join) -%}
+    {%- set kept = [count_of_files(lines), complete_lines(lines), misjudged_lines(lines), count_of_days(lines)] -%}
+    {%- set code = code_of(sql ~ kept | join) -%}
     {{ drop_what_is_not_a('table') }}
     {%- do adapter.ensure_transaction() -%}
     {{ run_hooks(pre_hooks) }}
@@ -34,10 +26,10 @@
     {%- if is_made_anew(lines, code) %}
         {%- do run_query("set variable uptake_event_files = (select list(file order by file) from uptake_event_files)") -%}
         {% call statement('main') -%}
-            create or replace table {{ lines }} as ({{ rows }})
+            create or replace table {{ lines }} as ({{ sql }})
         {%- endcall %}
         {%- do run_query("create or replace table " ~ files ~ " as " ~ count_of_files(lines)) -%}
-        {%- do run_query(complete_lines(lines, files)) -%}
+        {%- do run_query(complete_lines(lines)) -%}
         {%- do run_query("create or replace temporary table uptake_misjudged as " ~ misjudged_lines(lines)) -%}
         {%- do run_query(judge_again(lines)) -%}
         {%- do run_query("create or replace table " ~ days ~ " as " ~ count_of_days(lines)) -%}
@@ -66,7 +58,7 @@
         {%- endif %}
         {% call statement('main') -%}
             {%- if news %}
-            insert into {{ lines }} by name {{ rows }}
+            insert into {{ lines }} by name ({{ sql }})
             {%- else %}
             select 'no file is new'
             {%- endif %}
@@ -74,7 +66,7 @@
         {%- if news %}
             {%- set new_files = "(select unnest(getvariable('uptake_event_files')))" -%}
             {%- do run_query("insert into " ~ files ~ " " ~ count_of_files(lines, new_files)) -%}
-            {%- do run_query(complete_lines(lines, files, new_files)) -%}
+            {%- do run_query(complete_lines(lines, new_files)) -%}
             {%- do run_query("insert into uptake_touched_lines " ~ select_touched(lines, new_files)) -%}
         {%- endif %}
         {%- if stale or news %}
@@ -128,7 +120,7 @@
     {%- do find_changed_days(target_relation, is_anew) -%}
     {%- set kept = config.require('keeps') -%}
     {%- do run_query(
-        "create or replace temporary table uptake_previous_rows as "
+        "create or replace temporary view uptake_previous_rows as "
         ~ (empty_relation(kept) if is_anew else "select " ~ kept | join(', ') ~ " from " ~ target_relation)
     ) -%}
     {% call statement('main') -%}

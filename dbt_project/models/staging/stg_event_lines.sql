@@ -1,18 +1,20 @@
 -- grain: one row per line of the event files: the one place where raw events are read and typed, each file once
 {{ config(materialized='by_file') }}
 
--- One pass, whose rows go straight into the table. What a line alone cannot tell `by_file` adds afterwards, to the few
--- lines that need it: the number of a flawed line, the ids of copies without one, and which lines are duplicates.
+-- One pass, whose rows go straight into the table: read side by side, and in the order of the files, so that nothing
+-- may be left out here, nor joined. What a line alone cannot tell `by_file` adds afterwards, to the few lines that need
+-- it: the number of a flawed line, the ids of copies without one, and which lines are duplicates.
 with
 lines as (select * from {{ staged('events') }}),
 
--- What tells of people or accounts only is read elsewhere; it stays, as neither event nor problem, until the lines of
--- its file are numbered.
+-- What tells of people or accounts only is read elsewhere; it stays, as neither event nor problem, because the numbers
+-- of the lines after it count it, too, and because rows that go again cost more than empty ones.
 judged as (
 
     select
         file,
         read_order,
+        coalesce(is_usage, false) and problem is null as is_event,
         event_id is not null as has_id,
         case
             when not coalesce(is_usage, false) or problem is not null then null
@@ -26,7 +28,7 @@ judged as (
         event_name,
         -- Sums of decimals do not depend on the order of the rows. What does not fit is no quantity.
         coalesce(try_cast(quantity as decimal(28, 9)), 1) as quantity,
-        properties,
+        case when is_usage then properties end as properties,
         case when is_usage then problem end as problem
 
     from lines
@@ -50,7 +52,9 @@ final as (
         event_name,
         quantity,
         properties,
-        problem
+        problem,
+        -- Until `by_file` has compared all lines.
+        case when is_event then false end as is_duplicate
 
     from judged
 

@@ -17,7 +17,7 @@ final as (
         date_day
 
     from lines
-    where problem is null and not is_duplicate
+    where not is_duplicate
 
 )
 

@@ -1,7 +1,7 @@
 -- grain: one row per line of the event files that is not blank, readable or not
 {%- set events = mapped_input('events') %}
 with
-lines as ({{ raw_lines('mapping', 'events') }}),
+lines as ({{ raw_lines('mapping', 'events', are_joined=lookup_field() != '') }}),
 
 extracted as (
 
