@@ -142,7 +142,7 @@ P, W, T = "x/playbook.yml", "_workspace.yml", "x/why.md"
         (P, "Offer a session", "''", "x/playbook.yml:11: stages.call.task: expected a text of at least 1 character; found ''"),
         (P, "email: why.md", "after: 1d", "x/playbook.yml:9: stages.why: a stage has either `email` or `task`"),
         (P, "email: why.md", "email: ../why.md", "x/playbook.yml:10: stages.why.email: '../why.md' is no text beside the playbook"),
-        (P, "email: why.md", "email: how.md", "x/playbook.yml:10: stages.why.email: no text 'how.md' in playbooks/x/"),
+        (P, "email: why.md", "email: how.md", "x/playbook.yml:10: stages.why.email: no text 'how.md' in playbooks/x/; did you mean `why.md`?"),
         (P, "  call:", "  Call:", "x/playbook.yml:11: stages.Call: 'Call' is no key; expected a lower-case letter"),
         (P, "dashboards", "dashbords", "x/playbook.yml:1: teaches: unknown feature `dashbords`; did you mean `dashboards`?"),
         (P, "dashboards", "zzz", "x/playbook.yml:1: teaches: unknown feature `zzz`; expected next_best or a key of the cat"),

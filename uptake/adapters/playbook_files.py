@@ -236,7 +236,8 @@ class _Reader:
         """Read a text in the playbook's folder."""
         if (self._directory / self._name / file).is_file():
             return self._read(f"{self._name}/{file}")
-        message = f"no text {file!r} in {self._directory.name}/{self._name}/"
+        texts = sorted(path.name for path in (self._directory / self._name).glob("*.md"))
+        message = f"no text {file!r} in {self._directory.name}/{self._name}/{meant(file, texts)}"
         self.problems.append(document.problem(message, *location))
         return None
 
