@@ -17,3 +17,18 @@
     {#- The aggregate function that puts sets together. -#}
     bit_or
 {%- endmacro %}
+
+{% macro renewed_day_bits(day_bits, days_since, days, counted_days, counted_bits) -%}
+    {#-
+        A set as it was `days_since` days ago, without days that have left the last `days` since, and with what was
+        counted anew: `counted_bits`, of the days `counted_days`. A set of later (days_since < 0) is not known any more,
+        and NULL is the empty set.
+    -#}
+    {%- set step = 'cast(' ~ clamp('coalesce(' ~ days_since ~ ', 0)', 0, days) ~ ' as integer)' -%}
+    coalesce(
+        case when {{ days_since }} >= 0
+            then (({{ day_bits }} & ((cast(1 as bigint) << ({{ days }} - {{ step }})) - 1)) << {{ step }})
+            & ~coalesce({{ counted_days }}, 0)
+        end, 0
+    ) | coalesce({{ counted_bits }}, 0)
+{%- endmacro %}

@@ -120,7 +120,7 @@
     {%- do find_changed_days(target_relation, is_anew) -%}
     {%- set kept = config.require('keeps') -%}
     {%- do run_query(
-        "create or replace temporary table uptake_previous_rows as "
+        "create or replace temporary view uptake_previous_rows as "
         ~ (empty_relation(kept) if is_anew else "select " ~ kept | join(', ') ~ " from " ~ target_relation)
     ) -%}
     {% call statement('main') -%}

@@ -2,6 +2,7 @@
 {%- set kept = {
     'account_id': 'varchar', 'contact_id': 'varchar', 'feature_key': 'varchar', 'user_id': 'varchar',
     'first_used_on': 'date', 'last_used_on': 'date', 'first_adopted_on': 'date',
+    'windows_end_on': 'date', 'day_bits': 'bigint',
 } -%}
 {{ config(materialized='by_key', days_of='int_contact_feature_days', keeps=kept) }}
 
@@ -16,31 +17,83 @@ as_of as (select * from {{ ref('int_as_of') }}),
 
 changed_days as (select date_day from {{ changed_days(ref('int_contact_feature_days')) }}),
 
-previous as (select * from {{ previous_rows(kept) }}),
+previous as {{ inlined() }} (select * from {{ previous_rows(kept) }}),
 
--- The two windows up to as_of, as bits.
-window_days as (
+-- The windows as they were known: as_of only has to push their days on, as long as it does not go back.
+kept_windows as (
 
-    select
-        event_days.date_day,
-        {{ day_bit(days_ago('event_days.date_day', 'as_of.as_of_day')) }} as day_bit
-
-    from event_days
-    cross join as_of
-    where {{ in_either_window(days_ago('event_days.date_day', 'as_of.as_of_day')) }}
+    select max(windows_end_on) as end_on
+    from previous
 
 ),
 
+moved_windows as (
+
+    select
+        as_of.as_of_day,
+        {{ days_ago('kept_windows.end_on', 'as_of.as_of_day') }} as days_since
+
+    from as_of
+    cross join kept_windows
+
+),
+
+-- Days that have changed; and after a step back those, too, which the windows begin with again.
 days_to_count as (
 
     select
-        coalesce(window_days.date_day, changed_days.date_day) as date_day,
-        changed_days.date_day as changed_day,
-        window_days.day_bit
+        date_day,
+        date_day as changed_day
+    from changed_days
 
-    from window_days
-    full outer join changed_days
-        on window_days.date_day = changed_days.date_day
+    union all
+
+    select
+        event_days.date_day,
+        cast(null as date) as changed_day
+
+    from event_days
+    cross join moved_windows
+    left join changed_days
+        on event_days.date_day = changed_days.date_day
+    where
+        moved_windows.days_since < 0
+        and {{ in_either_window(days_ago('event_days.date_day', 'moved_windows.as_of_day')) }}
+        and changed_days.date_day is null
+
+),
+
+days_with_bits as (
+
+    select
+        days_to_count.date_day,
+        days_to_count.changed_day,
+        case
+            when {{ in_either_window(days_ago('days_to_count.date_day', 'moved_windows.as_of_day')) }}
+                then {{ day_bit(days_ago('days_to_count.date_day', 'moved_windows.as_of_day')) }}
+        end as day_bit
+
+    from days_to_count
+    cross join moved_windows
+
+),
+
+counted_days as (
+
+    select {{ all_day_bits() }}(day_bit) as day_bits
+    from days_with_bits
+
+),
+
+windows as (
+
+    select
+        moved_windows.as_of_day,
+        moved_windows.days_since,
+        counted_days.day_bits as counted_days
+
+    from moved_windows
+    cross join counted_days
 
 ),
 
@@ -51,12 +104,12 @@ counted_rows as (
         contact_feature_days.contact_id,
         contact_feature_days.feature_key,
         contact_feature_days.user_id,
-        days_to_count.changed_day,
-        days_to_count.day_bit
+        days_with_bits.changed_day,
+        days_with_bits.day_bit
 
     from contact_feature_days
-    inner join days_to_count
-        on contact_feature_days.date_day = days_to_count.date_day
+    inner join days_with_bits
+        on contact_feature_days.date_day = days_with_bits.date_day
 
 ),
 
@@ -90,7 +143,10 @@ known as (
         previous.first_adopted_on,
         previous.first_used_on as was_first_used_on,
         counted.first_changed_on,
-        counted.day_bits
+        windows.as_of_day as windows_end_on,
+        {{ renewed_day_bits(
+            'previous.day_bits', 'windows.days_since', 2 * var('window_days'), 'windows.counted_days', 'counted.day_bits'
+        ) }} as day_bits
 
     from previous
     full outer join counted
@@ -98,6 +154,7 @@ known as (
             previous.account_id = counted.account_id
             and previous.contact_id = counted.contact_id
             and previous.feature_key = counted.feature_key
+    cross join windows
     left join changed_days as changed_first_days
         on previous.first_used_on = changed_first_days.date_day
     left join changed_days as changed_last_days
@@ -305,6 +362,8 @@ final as (
             when reopened.account_id is null then known.first_adopted_on
             else read_again.first_adopted_on
         end as first_adopted_on,
+        known.windows_end_on,
+        known.day_bits,
         {{ days_in_window('known.day_bits') }} as days_used_28,
         {{ days_in_previous_window('known.day_bits') }} as days_used_prev_28
 
