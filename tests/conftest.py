@@ -49,3 +49,8 @@ def now() -> datetime:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files marked slow first: begun last, one of them would run alone while the other core waits."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name no test after bytes: gzip's hold the time, and two workers must collect the same names."""
+    return argname if isinstance(val, bytes) else None

@@ -270,6 +270,8 @@ def test_explain_lists_each_predicate_with_what_it_saw() -> None:
         ("account.seats >= '3'", 18, "expected number to compare with `account.seats`; write `3`"),
         ("account.plan in [3]", 18, "expected text to compare with `account.plan`; write `'3'`"),
         ("account.renewal_on < '2026-01-31'", 22, "; write `date('2026-01-31')`"),
+        ("account.renewal_on < '2026-02-30'", 22, "expected date to compare with `account.renewal_on`"),
+        ("account.is_internal == 'yes'", 24, "; write `account.is_internal` or `not account.is_internal`"),
         ("account.seats < days(3)", 17, "; write `3`"),
         ("", 1, "not an expression"),
         ("account.plan == 'a') or (True", 20, "not an expression"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from uptake.domain.playbook_values import FROM_FILE, ClockTime, Duration, Share
+from uptake.domain.playbook_values import FROM_FILE, ClockTime, Duration, Key, Share
 from uptake.domain.playbooks import Playbook, Release, Stage, StageText
 from uptake.domain.workspace import Exclusions, OptOut, Window, Workspace
 
@@ -43,6 +43,7 @@ class Holder(BaseModel):
     duration: Duration = timedelta(0)
     share: Share = 0.0
     clock: ClockTime = time(0)
+    key: Key = "x"
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,12 @@ class Holder(BaseModel):
 )
 def test_a_duration_is_a_number_and_a_unit(written: str, read: timedelta) -> None:
     assert Holder(duration=written).duration == read  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("written", ["Why", "1st", "a b", "", "why\n", "wähle"])
+def test_anything_but_lower_case_letters_digits_and_dashes_is_no_key(written: str) -> None:
+    with pytest.raises(ValidationError, match="is no key; expected a lower-case letter, then such letters, digits"):
+        Holder(key=written)
 
 
 @pytest.mark.parametrize("written", ["3", 3, "3 days", "-3d", "3m", "d", "", None, "99999d"])
