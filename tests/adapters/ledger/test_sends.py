@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.adapters.ledger.conftest import KEYS
 from uptake.domain.eligibility import Reason
+from uptake.domain.ids import address_hash
 from uptake.domain.sends import SuppressionReason
 
 ANN, BOB, CYD = ("ann", "a1"), ("bob", "a1"), ("cyd", "a2")
@@ -84,7 +86,7 @@ def test_a_late_worker_does_not_put_back_what_another_sends(world):
     assert world.status(send_id) == "planned"
 
 
-@pytest.fixture(params=["suppressed", "topic", "group", "erased", "left", "ended", "stopped", "unassigned"])
+@pytest.fixture(params=["suppressed", "topic", "group", "erased", "left", "ended", "stopped", "unassigned", "held out"])
 def stop(request, world):
     """Something that ends mail to ann, and the reason it must be withheld with."""
     people, hashed = world.ledger.people, world.ledger.people.address_hash_of
@@ -119,6 +121,7 @@ def stop(request, world):
         "ended": (lambda: world.record(endings=[("ann", "goal_reached")]), Reason.GOAL_REACHED),
         "stopped": (lambda: control(scope="account", target="a1"), Reason.STOPPED),
         "unassigned": (lambda: sql("update assignments set arm = 'holdout' where account_id = 'a1'"), Reason.STOPPED),
+        "held out": (lambda: sql("update enrollments set arm = 'holdout' where account_id = 'a1'"), Reason.STOPPED),
     }
     return stops[request.param]
 
@@ -153,6 +156,19 @@ def test_a_person_who_is_gone_is_withheld_by_the_claim(world):
         )
     assert ids(world.claim(limit=1)) == [cyd]
     assert world.status(ann) == "withheld"
+
+
+def test_who_moves_after_the_claim_is_claimed_anew_at_the_new_address(world):
+    (ann,) = world.planned(ANN)
+    world.claim()
+    moved = {"address": "ann@new.invalid", "hash": address_hash(KEYS.pseudonym, "ann@new.invalid")}
+    with world.ledger._store.write() as connection:
+        connection.execute(
+            sa.text("update people set address = :address, address_hash = :hash where contact_id = 'ann'"), moved
+        )
+    assert world.intend([ann]) == {ann: Reason.PAUSED}
+    assert [one.address for one in world.claim()] == ["ann@new.invalid"]
+    assert world.intend([ann]) == {}
 
 
 def test_without_consent_nothing_leaves(make_world):
