@@ -84,7 +84,8 @@ class Warehouse:
         """Return the rows of every table, sorted; without what tells one way of coming to be from another."""
         names = self.rows(
             "select schema_name || '.' || table_name from duckdb_tables()"
-            f" where schema_name in {schemas!r} and table_name <> 'stg_event_lines__files' order by 1"
+            f" where schema_name in {schemas!r}"
+            " and table_name not in ('stg_event_lines__files', 'stg_event_lines__draft') order by 1"
         )
         except_for = {
             "staging.stg_event_lines": "exclude (read_order)",

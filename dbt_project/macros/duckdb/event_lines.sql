@@ -13,7 +13,7 @@
     {#-
         A file is read as a whole, so its lines follow each other without a gap: where a flawed one stands in the file
         is known from its distance to the first. DuckDB keeps the order in which it reads, with several threads as well:
-        a row's number in the table, which holds for this transaction, is the order.
+        a row's number in the table, which holds while nothing is deleted, is the order.
     -#}
     update {{ lines }} as lines
     set line_no = numbered.line_no

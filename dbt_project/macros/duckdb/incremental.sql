@@ -3,7 +3,8 @@
     table named after it, and both change in one transaction: a build that is killed anywhere leaves tables that know
     how old they are, and the next one goes on from there.
 
-    by_file  lines of the event files: reads files that are new or have changed; keeps `__files` and `__days`.
+    by_file  lines of the event files: reads files that are new or have changed; keeps `__files` and `__days`. A new
+             table is a `__draft` until it is whole.
     by_day   rows of days: makes days anew whose version has changed; keeps `__days`. `days_of` is the relation that
              says the version of each `date_day`; the model's own column may have another name, `day`.
     by_key   rows of keys, over days: the model says which keys the changed days reopen; keeps `__days`.
@@ -17,22 +18,29 @@
     {%- set lines = this.incorporate(type='table') -%}
     {%- set files = companion(lines, 'files') -%}
     {%- set days = companion(lines, 'days') -%}
+    {%- set draft = companion(lines, 'draft') -%}
     {%- set kept = [count_of_files(lines), complete_lines(lines), misjudged_lines(lines), count_of_days(lines)] -%}
     {%- set code = code_of(sql ~ kept | join) -%}
     {{ drop_what_is_not_a('table') }}
     {%- do adapter.ensure_transaction() -%}
     {{ run_hooks(pre_hooks) }}
     {%- do run_query("create or replace temporary table uptake_event_files as " ~ event_files()) -%}
+    {%- do run_query("drop table if exists " ~ draft) -%}
     {%- if is_made_anew(lines, code) %}
         {%- do run_query("set variable uptake_event_files = (select list(file order by file) from uptake_event_files)") -%}
         {% call statement('main') -%}
-            create or replace table {{ lines }} as ({{ sql }})
+            create table {{ draft }} as ({{ sql }})
         {%- endcall %}
-        {%- do run_query("create or replace table " ~ files ~ " as " ~ count_of_files(lines)) -%}
-        {%- do run_query(complete_lines(lines)) -%}
-        {%- do run_query("create or replace temporary table uptake_misjudged as " ~ misjudged_lines(lines)) -%}
-        {%- do run_query(judge_again(lines)) -%}
-        {%- do run_query("create or replace table " ~ days ~ " as " ~ count_of_days(lines)) -%}
+        {#- Rows that change in the transaction that made them are all written twice, so their own comes first. -#}
+        {%- do adapter.commit() -%}
+        {%- do adapter.ensure_transaction() -%}
+        {%- do run_query("create or replace table " ~ files ~ " as " ~ count_of_files(draft)) -%}
+        {%- do run_query(complete_lines(draft)) -%}
+        {%- do run_query("create or replace temporary table uptake_misjudged as " ~ misjudged_lines(draft)) -%}
+        {%- do run_query(judge_again(draft)) -%}
+        {%- do run_query("create or replace table " ~ days ~ " as " ~ count_of_days(draft)) -%}
+        {%- do run_query("drop table if exists " ~ lines) -%}
+        {%- do run_query("alter table " ~ draft ~ " rename to " ~ lines.identifier) -%}
         {%- do run_query("comment on table " ~ lines ~ " is '" ~ code ~ "'") -%}
     {%- else %}
         {%- do run_query(
