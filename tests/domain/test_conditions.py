@@ -290,6 +290,12 @@ def test_what_is_not_part_of_the_language_is_refused_with_its_place(text: str, c
     assert str(caught.value).endswith(f"(column {column})")
 
 
+def test_what_stands_far_from_the_place_is_no_slip() -> None:
+    with pytest.raises(ConditionError) as caught:
+        parse("account.plan == 'a AND b' and account.seats > ", COLUMNS)
+    assert caught.value.message.endswith("not an expression: invalid syntax")
+
+
 @given(st.text(max_size=200) | st.text(alphabet="account.plan 'in[]()<>=!=andornot0123456789-+*/\"", max_size=80))
 def test_any_text_is_read_or_refused_and_nothing_else_happens(text: str) -> None:
     try:
