@@ -7,14 +7,14 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from tests.crash.outbox import KEYS, LINKS, NOW, RELEASE
 from uptake.adapters.ledger import SqlLedger, open_ledger
-from uptake.adapters.tokens import RecipientLinks, Tokens
 from uptake.domain.eligibility import Reason
 from uptake.domain.playbooks import Release
 from uptake.errors import (
@@ -27,7 +27,6 @@ from uptake.ports import (
     Check,
     Claimed,
     Entry,
-    Keys,
     MailBatch,
     Plan,
     Rendered,
@@ -35,38 +34,7 @@ from uptake.ports import (
 )
 from uptake.testing import FixedClock
 
-NOW = datetime(2026, 3, 3, 9, tzinfo=UTC)
-KEYS = Keys(pseudonym=b"k" * 32, tokens=(b"t" * 32,))
-LINKS = RecipientLinks(Tokens(KEYS.tokens), "https://mail.acme.example")
 COUNT = 25
-LAYOUT = (
-    "<mjml><mj-body><mj-section><mj-column><mj-text>[[body]]</mj-text>"
-    '<mj-text><a href="[[unsubscribe_url]]">Stop</a> [[postal_address]]</mj-text></mj-column></mj-section></mj-body>'
-    "</mjml>"
-)
-RELEASE = Release.model_validate(
-    {
-        "name": "activate",
-        "playbook": {
-            "teaches": "boards",
-            "topic": "training",
-            "audience": {"where": "account.plan == 'team'"},
-            "goal": {"within": "28d"},
-            "holdout": "10%",
-            "stages": {"why": {"email": "why.md"}},
-        },
-        "workspace": {
-            "sender": {"name": "Ada", "address": "ada@acme.example"},
-            "postal_address": "Acme, 1 Road, 12345 Town",
-            "topics": {"training": 7},
-            "caps": {"person": {"mails": 2, "per": "7d"}, "account": {"mails": 900, "per": "7d"}},
-            "window": {"start": "00:00", "end": "23:00"},
-            "consent": {"default_basis": "contract"},
-        },
-        "texts": {"why": {"subject": "About boards", "body": "Hi {{ contact.given_name }}"}},
-        "layout": LAYOUT,
-    }
-)
 
 
 def fill(ledger: SqlLedger) -> None:
