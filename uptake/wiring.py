@@ -159,7 +159,14 @@ class Wiring:
         """The playbooks folder."""
         from uptake.adapters.playbook_files import PlaybookFiles
 
-        return PlaybookFiles(self.settings.playbooks_dir, catalogue=self.feature_catalogue, mapping=self.mapping)
+        settings = self.settings
+        return PlaybookFiles(
+            settings.playbooks_dir,
+            catalogue=self.feature_catalogue,
+            mapping=self.mapping,
+            # A sandbox's clock leaps: what it calls its interval says when silence is odd, not how often it looks.
+            tick_interval=timedelta(hours=1) if settings.sandbox else settings.tick_interval,
+        )
 
     @cached_property
     def journeys(self) -> DuckJourneys:

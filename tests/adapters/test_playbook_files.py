@@ -204,10 +204,12 @@ P, W, T = "x/playbook.yml", "_workspace.yml", "x/why.md"
         (W, "caps:", "default_time_zone: Mars/Base\ncaps:", "_workspace.yml:4: default_time_zone: unknown time zone 'Mars/Base'"),
         (W, "success@example.com", "nobody", "_workspace.yml:1: sender.address: string should match pattern"),
         (T, "{{ feature.name }}", "{{ feature.nmae }}", "x/why.md:2: unknown merge field `feature.nmae`; did you mean `feature.name`?"),
+        (T, "Two minutes", "'{{ account.breath }}'", "x/why.md:3: unknown merge field `account.breath`; did you mean `account.adoption_breadth`?"),
         (T, "Two minutes", "'{{ account.plam }}'", "x/why.md:3: unknown merge field `account.plam`; did you mean `account.plan`?"),
         (T, "Hello", "\n\n{{ account['plan'] }}", "x/why.md:7: `account[...]` is refused; write `account.name_of_the_column`"),
         (T, "|default('there')", "", "x/why.md:5: `contact.given_name` may be empty; write `{{ contact.given_name|default("),
         (T, "{{ feature.guide_url }}", "https://evil.example/x", "x/why.md:7: link 'https://evil.example/x': a link leads to a host"),
+        (T, "({{ feature.guide_url }})", "()", "x/why.md:7: link '': a link is empty or holds characters"),
         (T, "{{ feature.guide_url }}", "http://learn.example.com/x", "x/why.md:7: link 'http://learn.example.com/x': a link does not"),
         (T, "Hello {{", "Hello {{ {{", "x/why.md:5: merge fields:"),
         (T, "Hello {{", "Hello {{" + "(" * 5_000, "x/why.md:5: merge fields: nested too deeply"),
@@ -226,6 +228,22 @@ def test_a_slip_is_named_with_file_and_line(folder: Folder, file: str, old: str,
     assert any(expected in problem for problem in problems), problems
     with pytest.raises(PlaybookError):
         folder.files.release("x")
+
+
+def test_an_unknown_merge_field_is_told_once(folder: Folder) -> None:
+    folder.change(T, "Two minutes", "{{ account.breath }}")
+    assert len(folder.files.problems("x")) == 1
+
+
+def test_a_window_is_as_long_as_ticks_are_apart(folder: Folder) -> None:
+    def problems(hours: int) -> list[str]:
+        apart = timedelta(hours=hours)
+        return PlaybookFiles(folder.path, catalogue=folder.catalogue, tick_interval=apart).problems("x")
+
+    assert problems(10) == []
+    assert problems(11) == [
+        "playbooks/_workspace.yml:7: window: 600 minutes long; a tick looks every 660, so mail could miss it"
+    ]
 
 
 def test_all_problems_come_at_once_in_order_and_the_first_is_raised(folder: Folder) -> None:

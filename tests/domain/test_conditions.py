@@ -180,10 +180,12 @@ def test_explain_lists_each_predicate_with_what_it_saw() -> None:
     ("text", "column", "message"),
     [
         ("account.breadth > 0", 1, "unknown column `account.breadth`; did you mean `account.adoption_breadth`?"),
+        ("account.breath > 0", 1, "unknown column `account.breath`; did you mean `account.adoption_breadth`?"),
         ("1 < 2 and account.paln == 'a'", 11, "unknown column `account.paln`; did you mean `account.plan`?"),
         ("plan == 'a'", 1, "unknown column `plan`; did you mean `account.plan`?"),
         ("contact.plan == 'a'", 1, "unknown column `contact.plan`; did you mean `account.plan`?"),
-        ("zzzzz == 'a'", 1, "unknown column `zzzzz`"),
+        ("zzzzz == 'a'", 1, "unknown column `zzzzz`; expected two words, the first one of account, contact"),
+        ("account.zzzzz == 'a'", 1, "unknown column `account.zzzzz`"),
         ("account.plan == 3", 17, "`3` is number; expected text to compare with `account.plan`"),
         ("account.arr == 'x'", 16, "`'x'` is text; expected number to compare with `account.arr`"),
         ("account.arr == True", 16, "`True` is bool; expected number"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import timedelta
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from uptake.adapters.source_mapping import BadMapping
 from uptake.adapters.templates import check_words, compile_release
 from uptake.domain.conditions import Comparison, ConditionError, Literal, Membership, Name, Node, parse
 from uptake.domain.playbooks import NEXT_BEST, Playbook, Release, StageText
-from uptake.domain.workspace import Workspace
+from uptake.domain.workspace import Window, Workspace
 from uptake.errors import PlaybookError
 
 WORKSPACE_FILE = "_workspace.yml"
@@ -30,16 +31,26 @@ PLAYBOOK_FILE = "playbook.yml"
 Result = TypeVar("Result")
 
 _STATES = frozenset({"never", "tried", "adopted", "lapsed"})
-_TICK_HOURS = 1  # how often the engine looks; a shorter window could be missed
+_HOUR = timedelta(hours=1)
 
 
 class PlaybookFiles:
     """Reads and checks playbooks; implements `ports.Playbooks`. Nothing is kept: every call reads the files."""
 
-    def __init__(self, directory: Path, *, catalogue: Path, mapping: Path | None = None) -> None:
-        """Name the folder of the playbooks, the CSV file of the feature catalogue and a mapping that adds to it."""
+    def __init__(
+        self, directory: Path, *, catalogue: Path, mapping: Path | None = None, tick_interval: timedelta = _HOUR
+    ) -> None:
+        """Take over where everything stands.
+
+        Args:
+            directory: The folder of the playbooks.
+            catalogue: The CSV file of the feature catalogue.
+            mapping: A mapping that adds features to it.
+            tick_interval: How often ticks come; a shorter window could be missed.
+        """
         self._directory = directory
         self._catalogue = (catalogue, mapping)
+        self._tick_interval = tick_interval
 
     def names(self) -> list[str]:
         """Return every playbook's name, sorted. Raises PlaybookError."""
@@ -51,19 +62,22 @@ class PlaybookFiles:
 
     def release(self, name: str) -> Release:
         """Read and check one playbook with its texts, layout and workspace. Raises PlaybookError."""
-        reader = _Reader(self._directory, self._catalogue, self._known(name))
+        reader = self._reader(self._known(name))
         return _whole(reader.release(), reader.problems)
 
     def workspace(self) -> Workspace:
         """Read and check `_workspace.yml`. Raises PlaybookError."""
-        reader = _Reader(self._directory, self._catalogue, "")
+        reader = self._reader("")
         return _whole(reader.workspace, reader.problems)
 
     def problems(self, name: str) -> list[str]:
         """Return everything wrong with one playbook and what it rests on, each with file and line."""
-        reader = _Reader(self._directory, self._catalogue, self._known(name))
+        reader = self._reader(self._known(name))
         reader.release()
         return [str(problem) for problem in _in_order(reader.problems)]
+
+    def _reader(self, name: str) -> _Reader:
+        return _Reader(self._directory, self._catalogue, name, self._tick_interval)
 
     def _known(self, name: str) -> str:
         if name not in (names := self.names()):
@@ -78,8 +92,11 @@ class PlaybookFiles:
 class _Reader:
     """One reading of one playbook: collects problems instead of stopping at the first."""
 
-    def __init__(self, directory: Path, catalogue: tuple[Path, Path | None], name: str) -> None:
+    def __init__(
+        self, directory: Path, catalogue: tuple[Path, Path | None], name: str, tick_interval: timedelta
+    ) -> None:
         self.problems: list[Problem] = []
+        self._tick_minutes = int(tick_interval.total_seconds() / 60)
         self._directory = directory
         self._catalogue, self._mapping = catalogue
         self._name = name
@@ -94,7 +111,7 @@ class _Reader:
         self.problems += self._check_conditions(document, definition)
         self.problems += _check_nothing_taught(document, definition)
         if workspace is not None:
-            self.problems += _check_window(document, definition, workspace)
+            self.problems += self._check_window(document, definition, workspace)
         if workspace is not None and definition.topic not in workspace.topics:
             message = f"unknown topic `{definition.topic}`{meant(definition.topic, list(workspace.topics))}"
             self.problems.append(document.problem(f"{message} (topics of {WORKSPACE_FILE})", "topic"))
@@ -141,9 +158,7 @@ class _Reader:
         if not _is_zone(workspace.default_time_zone):
             message = f"unknown time zone {workspace.default_time_zone!r}; expected a name like Europe/Berlin"
             self.problems.append(document.problem(message, "default_time_zone"))
-        window = workspace.window
-        if window.minutes < 60 * _TICK_HOURS:
-            self.problems.append(document.problem(_too_short(window.minutes), "window"))
+        self.problems += self._check_length(document, workspace.window)
         return workspace if len(self.problems) == before else None
 
     def _read(self, file: str) -> Source | None:
@@ -182,6 +197,24 @@ class _Reader:
                 if name not in known:
                     message = f"unknown column `{name}`{meant(name, list(known))}"
                     yield document.problem(message, "stages", key, "facts", place)
+
+    # --- windows ------------------------------------------------------------------------------------
+
+    def _check_window(self, document: Document, playbook: Playbook, workspace: Workspace) -> Iterator[Problem]:
+        """Yield a window that a tick could miss, or that lies outside the workspace's without saying why."""
+        own, general = playbook.window, workspace.window
+        if own is None:
+            return
+        yield from self._check_length(document, own)
+        if not own.lies_within(general) and playbook.opt_out.window is None:
+            days = ", ".join(general.days)
+            message = f"reaches beyond the workspace's, {general.start:%H:%M} to {general.end:%H:%M} on {days}"
+            yield document.problem(f"{message}; expected a narrower one, or the reason in opt_out.window", "window")
+
+    def _check_length(self, document: Document, window: Window) -> Iterator[Problem]:
+        if window.minutes < self._tick_minutes:
+            message = f"{window.minutes} minutes long; a tick looks every {self._tick_minutes}, so mail could miss it"
+            yield document.problem(message, "window")
 
     # --- features -----------------------------------------------------------------------------------
 
@@ -292,23 +325,6 @@ def _unknown_feature(feature: str, keys: Collection[str]) -> str:
     alike = get_close_matches(feature, sorted(keys), n=1)
     expected = f"{NEXT_BEST} or a key of the catalogue" if NEXT_BEST in keys else "a key of the catalogue"
     return f"unknown feature `{feature}`" + (f"; did you mean `{alike[0]}`?" if alike else f"; expected {expected}")
-
-
-def _check_window(document: Document, playbook: Playbook, workspace: Workspace) -> Iterator[Problem]:
-    """Yield a window that a tick could miss, or that lies outside the workspace's without saying why."""
-    own, general = playbook.window, workspace.window
-    if own is None:
-        return
-    if (minutes := own.minutes) < 60 * _TICK_HOURS:
-        yield document.problem(_too_short(minutes), "window")
-    if not own.lies_within(general) and playbook.opt_out.window is None:
-        days = ", ".join(general.days)
-        message = f"reaches beyond the workspace's, {general.start:%H:%M} to {general.end:%H:%M} on {days}"
-        yield document.problem(f"{message}; expected a narrower one, or the reason in opt_out.window", "window")
-
-
-def _too_short(minutes: int) -> str:
-    return f"{minutes} minutes long; a tick looks every {60 * _TICK_HOURS}, so mail could miss it"
 
 
 def _check_nothing_taught(document: Document, playbook: Playbook) -> Iterator[Problem]:

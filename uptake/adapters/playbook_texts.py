@@ -15,7 +15,8 @@ from markdown_it import MarkdownIt
 
 from uptake.adapters.mail_values import ValueMissing, link
 from uptake.adapters.marts import MARTS
-from uptake.adapters.playbook_yaml import Document, Problem, Source, Unreadable, meant
+from uptake.adapters.playbook_yaml import Document, Problem, Source, Unreadable
+from uptake.domain.conditions.slips import nearest
 from uptake.domain.playbooks import StageText
 
 _FENCE = "---"
@@ -99,6 +100,8 @@ def check_fields(text: Text, known: Collection[str]) -> Iterator[Problem]:
         for found in tree.find_all((nodes.Getattr, nodes.Getitem)):
             yield from _missing(part, found)
         for field in _Walk(frozenset(known)).body(tree.body):
+            if not _exists(field):
+                continue  # told already
             message = (
                 f"`{_name(field)}` may be empty; write `{{{{ {_name(field)}|default('...') }}}}` "
                 f"or put it inside `{{% if {_name(field)} %}}`"
@@ -118,7 +121,13 @@ def _missing(part: Source, field: nodes.Node) -> Iterator[Problem]:
     elif field.attr not in MERGE_FIELDS[root]:
         known = [f"{root}.{column}" for column in MERGE_FIELDS[root]]
         name = f"{root}.{field.attr}"
-        yield part.problem(field.lineno, f"unknown merge field `{name}`{meant(name, known)}")
+        alike = nearest(field.attr, known)
+        hint = f"; did you mean `{alike}`?" if alike else ""
+        yield part.problem(field.lineno, f"unknown merge field `{name}`{hint}")
+
+
+def _exists(field: nodes.Getattr) -> bool:
+    return isinstance(field.node, nodes.Name) and field.attr in MERGE_FIELDS[field.node.name]
 
 
 def check_links(text: Text, hosts: Iterable[str]) -> Iterator[Problem]:
@@ -130,8 +139,8 @@ def check_links(text: Text, hosts: Iterable[str]) -> Iterator[Problem]:
     for token in _MARKDOWN.parse(plain):
         start = token.map[0] if token.map else 0
         for child in token.children or ():
-            target = str(child.attrs.get("href") or child.attrs.get("src") or "")
-            if not target or target.startswith(("merge-field", "mailto:")):
+            target = str(child.attrs.get("href", child.attrs.get("src", "merge-field")))
+            if target.startswith(("merge-field", "mailto:")):
                 continue
             lines = plain.splitlines()[start:]
             line = start + next((at for at, found in enumerate(lines) if target in found), 0) + 1

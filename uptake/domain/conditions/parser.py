@@ -12,7 +12,6 @@ import re
 import tokenize
 from collections.abc import Mapping
 from datetime import date
-from difflib import get_close_matches
 from typing import cast
 
 from uptake.domain.conditions.nodes import (
@@ -36,7 +35,7 @@ from uptake.domain.conditions.nodes import (
     Shift,
     Today,
 )
-from uptake.domain.conditions.slips import of_syntax, of_types, of_word
+from uptake.domain.conditions.slips import nearest, of_syntax, of_types, of_word
 from uptake.domain.conditions.writer import write
 from uptake.errors import UptakeError
 
@@ -308,9 +307,11 @@ class _Reader:
         same_word = sorted(known for known in self._columns if known.rpartition(".")[2] == word)
         in_scope = [known for known in self._columns if known.startswith(f"{scope}.")]
         holding = sorted((known for known in in_scope if word and word in known.rpartition(".")[2]), key=len)
-        alike = get_close_matches(name, in_scope or list(self._columns), n=1, cutoff=0.6)
-        best = (same_word or holding or alike or [""])[0]
-        return f"; did you mean `{best}`?" if best else ""
+        best = next(iter(same_word or holding), None) or nearest(word, in_scope or self._columns)
+        if best is None and not in_scope:
+            scopes = sorted({known.partition(".")[0] for known in self._columns})
+            return f"; expected two words, the first one of {', '.join(scopes)}"
+        return "" if best is None else f"; did you mean `{best}`?"
 
     def _call(self, node: ast.Call) -> Literal:
         function = node.func.id if isinstance(node.func, ast.Name) else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date
+from difflib import SequenceMatcher
 
 from uptake.domain.conditions.nodes import MOMENTS, ColumnType, Literal, Name, Node
 from uptake.domain.conditions.writer import write
@@ -25,6 +27,8 @@ _SLIPS = (
 )  # fmt: skip
 _WORDS = {"true": "True", "false": "False", "null": "None", "none": "None", "nil": "None", "now": "today"}
 _NEAR = 12  # characters around the place Python names: it tells of a slip where it could go on no more
+_ALIKE = 0.6  # from here on two words are taken for one and a slip
+_OF_A_PART = 0.01  # of two names that read alike, the whole one counts more
 _ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
 
@@ -44,6 +48,21 @@ def of_word(word: str) -> str:
     """Return `; ...` about a word of another language; or nothing."""
     meant = _WORDS.get(word.lower())
     return f"; write `{meant}`" if meant else ""
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """Return the dotted name whose last word reads most like `word`, whole or in a part: breath, adoption_breadth."""
+    likest = max(((_likeness(word, name.rpartition(".")[2]), name) for name in sorted(names)), default=(0.0, ""))
+    return likest[1] if likest[0] >= _ALIKE else None
+
+
+def _likeness(word: str, name: str) -> float:
+    read = SequenceMatcher(a=word)
+    ratios = []
+    for part in (name, *name.split("_")):
+        read.set_seq2(part)
+        ratios.append(read.ratio() - (0 if part == name else _OF_A_PART))
+    return max(ratios)
 
 
 def of_types(found: Node, beside: Node) -> str:
