@@ -11,8 +11,8 @@ from prefect.client.schemas.objects import State
 
 from uptake.bootstrap import open_uptake
 from uptake.errors import UptakeError
-from uptake.markdown import override_summary
 from uptake.run_states import done, refused
+from uptake.summaries.refresh import override_summary
 
 
 @flow(name="override", flow_run_name="override: {snapshot}")

@@ -12,8 +12,8 @@ from prefect.client.schemas.objects import State
 
 from uptake.bootstrap import open_uptake
 from uptake.errors import UptakeError
-from uptake.markdown import refresh_summary
 from uptake.run_states import done, held, refused
+from uptake.summaries.refresh import refresh_summary
 
 
 @flow(name="refresh")

@@ -11,9 +11,9 @@ from prefect.client.schemas.objects import State
 
 from uptake.bootstrap import open_uptake
 from uptake.errors import UptakeError, UsageError
-from uptake.markdown import tick_headline, tick_summary
-from uptake.plan_summary import plan_headline, plan_summary
 from uptake.run_states import done, held, refused
+from uptake.summaries.plan import plan_headline, plan_summary
+from uptake.summaries.tick import tick_headline, tick_summary
 
 
 @flow(name="run-playbook", flow_run_name="{playbook}: {mode}")

@@ -11,9 +11,9 @@ from prefect.client.schemas.objects import State
 
 from uptake.bootstrap import open_uptake
 from uptake.errors import UptakeError
-from uptake.markdown import tick_headline, tick_summary
 from uptake.run_states import done, held, refused
-from uptake.task_list import task_board
+from uptake.summaries.tasks import task_board
+from uptake.summaries.tick import tick_headline, tick_summary
 
 
 @flow(name="tick")

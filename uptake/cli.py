@@ -62,7 +62,7 @@ def refresh(
     as_json: AsJson = False,
 ) -> None:
     """Build the adoption marts from raw logs, validate them, publish a snapshot."""
-    from uptake.markdown import refresh_summary
+    from uptake.summaries.refresh import refresh_summary
 
     uptake = open_home(source=source, raw=raw)
     result = uptake.refresh(as_of=utc(as_of))
@@ -80,7 +80,7 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Look at raw logs: events by volume, what the catalogue makes of them, fields, oddities. Changes nothing."""
-    from uptake.log_summary import inspection_summary, proposals
+    from uptake.summaries.inspection import inspection_summary, proposals
 
     found = open_home(raw=raw).inspect(source)
     show(found, as_json=as_json, markdown=inspection_summary)
@@ -156,7 +156,7 @@ def lift(
 ) -> None:
     """Estimate the lift of an experiment in a CSV or Parquet file."""
     from uptake.bootstrap import lift_of_file
-    from uptake.markdown import lift_summary
+    from uptake.summaries.outcomes import lift_summary
 
     result = lift_of_file(
         file, arm=arm, control=control, outcome=outcome, cluster=cluster, covariate=covariate, ratio_of=ratio_of,

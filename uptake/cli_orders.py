@@ -92,7 +92,7 @@ def _control(
 @app.command()
 def held(as_json: AsJson = False) -> None:
     """List messages whose fate nobody knows: unknown (waits for evidence) and held (waits for you)."""
-    from uptake.markdown import held_summary
+    from uptake.summaries.unknown_fate import held_summary
 
     found = open_home().held()
     if as_json:
@@ -125,7 +125,7 @@ def reconcile(
     as_json: AsJson = False,
 ) -> None:
     """Ask the mail service's log about messages of unknown fate, and about what a restored ledger has forgotten."""
-    from uptake.markdown import reconcile_summary
+    from uptake.summaries.unknown_fate import reconcile_summary
 
     uptake = open_home()
     if trust_ledger:

@@ -26,7 +26,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show who would enter a playbook now, in which arm, and what they would get. Mails nobody."""
-    from uptake.plan_summary import plan_summary
+    from uptake.summaries.plan import plan_summary
 
     show(open_home().plan(playbook, now=utc(now), against=against), as_json=as_json, markdown=plan_summary)
 
@@ -48,7 +48,7 @@ def backtest(
     as_json: AsJson = False,
 ) -> None:
     """Let playbooks live through the snapshots of past days: who enters, what is sent, where they overlap."""
-    from uptake.backtest_summary import backtest_summary
+    from uptake.summaries.backtest import backtest_summary
 
     if first is not None and days is not None:
         raise UsageError("say where it begins with --from DAY or with --days, not with both")
@@ -83,7 +83,7 @@ def approve(
 @app.command()
 def tick(now: Now = None, as_json: AsJson = False) -> None:
     """Fold in delivery events, decide for everybody, send what is due. Safe to repeat."""
-    from uptake.markdown import tick_summary
+    from uptake.summaries.tick import tick_summary
 
     report = open_home().tick(now=utc(now))
     show(report, as_json=as_json, markdown=tick_summary)
@@ -95,7 +95,7 @@ def tick(now: Now = None, as_json: AsJson = False) -> None:
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show the gate, where every playbook stands and what it will send, tasks, and what is held."""
-    from uptake.status_summary import status_summary
+    from uptake.summaries.status import status_summary
 
     show(open_home().status(), as_json=as_json, markdown=status_summary)
 
@@ -122,7 +122,7 @@ def preview(
 @app.command()
 def explain(contact_id: str, playbook: Annotated[str | None, typer.Argument()] = None, as_json: AsJson = False) -> None:
     """Say why somebody did or did not get a mail."""
-    from uptake.explanation import explanation_summary
+    from uptake.summaries.explanation import explanation_summary
 
     show(open_home().explain(contact_id, playbook), as_json=as_json, markdown=explanation_summary)
 
@@ -133,7 +133,7 @@ def tasks(
 ) -> None:
     """List what people are to do: by whom, until when, with what is known and what could be said."""
     from uptake.operations.tasks import COLUMNS
-    from uptake.task_list import as_rows, task_summary
+    from uptake.summaries.tasks import as_rows, task_summary
 
     if as_csv and as_json:
         raise UsageError("print the tasks as CSV or as JSON, not as both")

@@ -31,14 +31,14 @@ from uptake.adapters.report_pages import HtmlPages
 from uptake.adapters.sendgrid import SendGridMailer
 from uptake.adapters.templates import fill_words
 from uptake.domain.playbooks import Release
-from uptake.markdown import bullets, table
 from uptake.operations.tasks import Task
 from uptake.ports import MailBatch, Recipient, ValueReport
 from uptake.sandbox.fakegrid.accept_log import AcceptLog
 from uptake.sandbox.fakegrid.mail import mail_to
 from uptake.sandbox.fakegrid.validation import problems
 from uptake.sandbox.inbox import write_inbox
-from uptake.task_list import as_rows, task_summary
+from uptake.summaries.markdown import bullets, table
+from uptake.summaries.tasks import as_rows, task_summary
 from uptake.testing import FixedClock, write_snapshot
 
 NOW = datetime(2026, 3, 3, 9, tzinfo=UTC)

@@ -15,8 +15,8 @@ from uptake.adapters.catalogue_file import read_catalogue
 from uptake.adapters.log_profile_dbt import DbtStagedEvents
 from uptake.adapters.log_profile_duckdb import DuckLogProfiler
 from uptake.errors import UptakeError
-from uptake.log_summary import inspection_summary
 from uptake.operations.inspect import Inspection, inspect
+from uptake.summaries.inspection import inspection_summary
 
 pytestmark = pytest.mark.slow
 

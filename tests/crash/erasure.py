@@ -30,7 +30,7 @@ from uptake.domain.ids import address_hash
 from uptake.operations.forget import export, forget
 from uptake.operations.record_delivery import record_delivery
 from uptake.operations.status import status
-from uptake.status_summary import status_summary
+from uptake.summaries.status import status_summary
 from uptake.testing import FixedClock
 
 _CANARY = re.compile(rb"(?:canary|kanarienvogel)(\d+)z", re.IGNORECASE)

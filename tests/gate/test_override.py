@@ -12,13 +12,13 @@ import pytest
 
 from tests.gate.conftest import AS_OF, NOW, World, build_of, write_warehouse
 from uptake.errors import Refused, SnapshotError
-from uptake.markdown import override_summary, refresh_summary
 from uptake.operations.override import Overridden, override
 from uptake.operations.refresh import RefreshResult
 from uptake.operations.status import Status
-from uptake.plan_summary import plan_summary
 from uptake.ports import Build
-from uptake.status_summary import status_summary
+from uptake.summaries.plan import plan_summary
+from uptake.summaries.refresh import override_summary, refresh_summary
+from uptake.summaries.status import status_summary
 
 pytestmark = pytest.mark.slow
 

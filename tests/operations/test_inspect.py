@@ -8,8 +8,8 @@ from pathlib import Path
 
 from uptake.domain.catalogue import CatalogueRow
 from uptake.domain.raw_log import EventVolume, Mapped, Oddity, RawLog
-from uptake.log_summary import inspection_summary, proposals
 from uptake.operations.inspect import Inspection, inspect
+from uptake.summaries.inspection import inspection_summary, proposals
 
 NOW = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
 COLUMNS = ["source", "feature_key", "name", "event_patterns", "adopted_days", "ladder_rank"]

@@ -23,7 +23,7 @@ from uptake.operations.post_tasks import post_tasks
 from uptake.operations.status import alarms
 from uptake.operations.tasks import close_task
 from uptake.settings import Settings
-from uptake.task_list import task_board
+from uptake.summaries.tasks import task_board
 from uptake.testing import FixedClock
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

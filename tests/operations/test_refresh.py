@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 
 from uptake.errors import LedgerError, SnapshotError, TransformError
-from uptake.markdown import refresh_summary
 from uptake.operations.refresh import RefreshResult, refresh
 from uptake.ports import Build, Check, Ledger, Snapshot
+from uptake.summaries.refresh import refresh_summary
 from uptake.testing import FixedClock
 
 AS_OF = datetime(2026, 3, 2, 5, 0, tzinfo=UTC)

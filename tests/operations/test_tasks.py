@@ -8,7 +8,7 @@ from uptake.adapters.merge_fields_duckdb import DuckMergeFields
 from uptake.adapters.templates import fill_words
 from uptake.errors import Refused
 from uptake.operations.tasks import close_task, tasks
-from uptake.task_list import as_rows, task_summary
+from uptake.summaries.tasks import as_rows, task_summary
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 STAGES = {

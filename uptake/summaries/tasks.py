@@ -9,8 +9,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from uptake.markdown import table
 from uptake.operations.tasks import COLUMNS, Task
+from uptake.summaries.markdown import table
 
 BOARD = 100  # rows that a page shows
 # A spreadsheet would take such a cell for a formula, and run it; some take the wide forms for the narrow ones.

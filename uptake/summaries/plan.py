@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from uptake.domain.playbooks import Playbook
 from uptake.domain.workspace import Approval
-from uptake.markdown import SHOWN, bullets, cell, count_accounts, decision, table, words
 from uptake.operations.entering import limit_of
 from uptake.operations.gate import FRESH_FOR
+from uptake.summaries.markdown import SHOWN, bullets, cell, count_accounts, decision, table, words
 
 if TYPE_CHECKING:
     from uptake.operations.plan import PlanResult

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from uptake.markdown import SHOWN, bullets, cell, table, words
 from uptake.operations.gate import override_of
+from uptake.summaries.markdown import SHOWN, bullets, cell, table, words
 
 if TYPE_CHECKING:
     from uptake.operations.standing import Standing

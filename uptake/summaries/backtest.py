@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from uptake.domain.arms import Arm
-from uptake.markdown import cell, decision, table, words
+from uptake.summaries.markdown import cell, decision, table, words
 
 if TYPE_CHECKING:
     from uptake.operations.backtest import Backtest, Lived

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from uptake.domain.raw_log import Kind, Mapped, RawField, RawTable, Role
-from uptake.markdown import table
 from uptake.operations.inspect import Inspection
+from uptake.summaries.markdown import table
 
 _EVENTS = 40
 _FIELDS = 40

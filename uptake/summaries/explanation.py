@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from uptake.domain.conditions import Seen
-from uptake.markdown import SHOWN, bullets, cell, table, words
+from uptake.summaries.markdown import SHOWN, bullets, cell, table, words
 
 if TYPE_CHECKING:
     from uptake.operations.explained import CapUse, Enrollment, Explanation, Happened, NextStage, PlaybookExplanation
