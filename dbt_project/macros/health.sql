@@ -27,13 +27,19 @@
 {%- endmacro %}
 
 {% macro health_score() -%}
-    {#- The weighted mean of what is known; NULL when nothing is. -#}
-    (
-        {%- for component in ['breadth', 'seats', 'trend', 'recency'] %}
-        coalesce({{ var('health_weight_' ~ component) }} * health_{{ component }}, 0)
-        {{- ' +' if not loop.last }}
-        {%- endfor %}
-    ) / nullif({{ health_weight_known() }}, 0)
+    {#-
+        The weighted mean of what is known; NULL when nothing is. Rounded, because sums of floats stray by their last
+        bits: 0.4 + 0.2 of 0.6 is more than 1, and what is worth the threshold of a band may be less than it.
+    -#}
+    round(
+        (
+            {%- for component in ['breadth', 'seats', 'trend', 'recency'] %}
+            coalesce({{ var('health_weight_' ~ component) }} * health_{{ component }}, 0)
+            {{- ' +' if not loop.last }}
+            {%- endfor %}
+        ) / nullif({{ health_weight_known() }}, 0),
+        9
+    )
 {%- endmacro %}
 
 {% macro health_coverage() -%}
