@@ -140,6 +140,40 @@ def test_a_file_of_which_nothing_can_be_made_is_told_in_one_line(tmp_path: Path,
     assert odd[0].startswith(name)
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_csv_file_may_be_written_in_another_encoding(tmp_path: Path, encoding: str):
+    text = "".join(f"{when};zoë{when[-2:]};geöffnet\n" for when in ("2026-03-01T09:00", "2026-03-01T09:01"))
+    (tmp_path / "x.csv").write_bytes(f"time;user;event\n{text}".encode(encoding))
+    log = profile(tmp_path)
+    assert log.tables[0].encoding == encoding
+    assert log.tables[0].unreadable == 0
+    assert log.mapped is not None
+    assert [(volume.name, volume.count_users) for volume in log.mapped.volumes] == [("geöffnet", 2)]
+
+
+def test_windows_1252_is_told_with_what_a_mapping_says_of_it(tmp_path: Path):
+    (tmp_path / "x.csv").write_bytes("time,user,event\n2026-03-01,zoë,5 €\n".encode("cp1252"))
+    with pytest.raises(UsageError, match="encoding: windows-1252"):
+        profile(tmp_path)
+
+
+def test_a_few_nuls_make_no_file_unreadable(tmp_path: Path):
+    path = write(tmp_path, "x.ndjson", event(1), "", event(2))
+    path.write_bytes(path.read_bytes().replace(b"\n\n", b'\n{"id": "\0"}\n\0\n'))
+    log = profile(tmp_path)
+    assert (log.tables[0].rows, log.tables[0].unreadable) == (2, 2)
+    assert oddities(log)["unreadable line"].where == "x.ndjson:2"
+    write(tmp_path, "x.ndjson")
+    write(tmp_path, "x.csv", "user,time,event", "u\0,2026-03-01,a", "u,2026-03-02,a")
+    assert profile(tmp_path / "x.csv").tables[0].rows == 2
+
+
+def test_a_broken_character_makes_a_text_in_utf_8_no_other(tmp_path: Path):
+    (tmp_path / "x.csv").write_bytes("user,time,event\nzoë,2026-03-01,a\n".encode() + b"\xff,2026-03-01,a\n")
+    log = profile(tmp_path)
+    assert (log.tables[0].encoding, log.tables[0].rows, log.tables[0].unreadable) == ("utf-8", 1, 1)
+
+
 def test_a_file_that_may_not_be_read_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write(tmp_path, "x.csv", "user,time,event", "u1,2026-03-01,a")
     real = open

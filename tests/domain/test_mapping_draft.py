@@ -86,6 +86,8 @@ def test_moments_are_read_as_they_are_written():
 def test_how_files_are_written_is_said_where_their_names_do_not_tell():
     found = log(TimeFormat.ISO_ZONE, table={"delimiter": ";"}, **PLAIN)
     assert draft(found)["reader"] == {"csv": {"delimiter": ";"}}
+    found = log(TimeFormat.ISO_ZONE, table={"encoding": "latin-1"}, **PLAIN)
+    assert draft(found)["reader"] == {"csv": {"encoding": "latin-1"}}
     found = log(TimeFormat.ISO_ZONE, table={"format": "JSON array"}, **PLAIN)
     assert draft(found)["reader"] == {"format": "json"}
 

@@ -130,6 +130,7 @@ class _Reading:
             fields=fields,
             roles=guess_roles(fields),
             delimiter=group.delimiter,
+            encoding=group.encoding,
         )
 
     def _without_broken_files(self, group: FileGroup) -> FileGroup:

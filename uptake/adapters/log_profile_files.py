@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import gzip
@@ -22,6 +23,8 @@ _BOM = b"\xef\xbb\xbf"
 _HEAD = 1 << 16
 _LINES = 50  # that one object is looked for in
 _QUOTED = str.maketrans({"'": "''"})
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\f\r"))  # hardly ever in a text
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,7 @@ class FileGroup:
     paths: tuple[str, ...]
     columns: tuple[str, ...] = ()  # of a CSV file
     delimiter: str = ","
+    encoding: str = "utf-8"  # of a CSV file
     boms: int = 0  # files that begin with a byte order mark
 
     @property
@@ -60,7 +64,8 @@ class FileGroup:
         types = ", ".join(f"{_text(column)}: 'VARCHAR'" for column in self.columns)
         options = (
             f"auto_detect = false, header = true, columns = {{{types}}}, delim = {_text(self.delimiter)}, "
-            f"quote = '\"', escape = '\"', filename = true, {'store_rejects' if rejects else 'ignore_errors'} = true"
+            f"quote = '\"', escape = '\"', filename = true, encoding = {_text(self.encoding)}, "
+            f"{'store_rejects' if rejects else 'ignore_errors'} = true"
         )
         return f"select {origin}, * exclude (filename) from read_csv({files}, {options})"  # noqa: S608
 
@@ -83,7 +88,7 @@ def find_files(raw: Path, patterns: Sequence[str] | None = None) -> FoundFiles:
         patterns: Glob patterns below the folder; default: everything in it.
     """
     top = raw if raw.is_dir() else raw.parent
-    found: dict[tuple[str, str, tuple[str, ...], str], list[Path]] = {}
+    found: dict[tuple[str, str, tuple[str, ...], str, str], list[Path]] = {}
     boms: set[Path] = set()
     ignored: list[str] = []
     empty: list[str] = []
@@ -102,19 +107,23 @@ def find_files(raw: Path, patterns: Sequence[str] | None = None) -> FoundFiles:
             empty.append(within.as_posix())
             continue
         format_name: str | None = _FORMATS[suffix]
-        if format_name != "Parquet" and b"\0" in head:
-            unreadable[within.as_posix()] = "it is not text in UTF-8"
-            continue
+        encoding = "utf-8"
+        if format_name != "Parquet":
+            try:
+                encoding = _encoding(head, may_be_other=format_name == "CSV")
+            except ValueError as error:
+                unreadable[within.as_posix()] = str(error)
+                continue
         if head.startswith(_BOM) and format_name != "Parquet":
             boms.add(path)
             head = head.removeprefix(_BOM)
         if format_name == "NDJSON" and (format_name := _json_format(head.lstrip())) is None:
             ignored.append(within.as_posix())
             continue
-        columns, delimiter = _header(head) if format_name == "CSV" else ((), ",")
+        columns, delimiter = _header(head.decode(encoding, errors="replace")) if format_name == "CSV" else ((), ",")
         folder = "" if within.parent == Path() else f"{within.parent.as_posix()}/"
         name = folder + re.sub(r"\d+", "*", within.name)
-        found.setdefault((name, str(format_name), columns, delimiter), []).append(path)
+        found.setdefault((name, str(format_name), columns, delimiter, encoding), []).append(path)
     groups = [
         FileGroup(
             name=paths[0].relative_to(top).as_posix() if len(paths) == 1 else re.sub(r"\*([-_.]\*)+", "*", name),
@@ -122,9 +131,10 @@ def find_files(raw: Path, patterns: Sequence[str] | None = None) -> FoundFiles:
             paths=tuple(str(path) for path in paths),
             columns=columns,
             delimiter=delimiter,
+            encoding=encoding,
             boms=sum(path in boms for path in paths),
         )
-        for (name, format_name, columns, delimiter), paths in found.items()
+        for (name, format_name, columns, delimiter, encoding), paths in found.items()
     ]
     return FoundFiles(groups=tuple(groups), ignored=tuple(ignored), empty=tuple(empty), unreadable=unreadable)
 
@@ -161,9 +171,31 @@ def _is_object(line: bytes) -> bool:
         return False
 
 
-def _header(head: bytes) -> tuple[tuple[str, ...], str]:
+def _encoding(head: bytes, *, may_be_other: bool) -> str:
+    """Return the encoding of a text that begins so, as DuckDB calls it.
+
+    One that is broken in places is UTF-8 all the same: its lines are told one by one. `may_be_other` is true of CSV.
+    Raises ValueError when it is none that can be read.
+    """
+    if may_be_other and head.startswith(_UTF_16):
+        return "utf-16"
+    if (len(head) - len(head.translate(None, _CONTROLS))) * 20 > len(head):
+        raise ValueError("it is not text in UTF-8")
+    with contextlib.suppress(UnicodeDecodeError):
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # which may end within a character
+        return "utf-8"
+    if not may_be_other or not head.decode("utf-8", errors="ignore").isascii():
+        return "utf-8"
+    if any(0x80 <= byte < 0xA0 for byte in head):  # no letters in Latin-1
+        raise ValueError(
+            "it is not text in UTF-8, but perhaps in Windows-1252; a mapping says so with "
+            "`reader: {csv: {encoding: windows-1252}}`, and a copy in UTF-8 can be inspected"
+        )
+    return "latin-1"
+
+
+def _header(text: str) -> tuple[tuple[str, ...], str]:
     """Return the column names of a CSV file, each once, and its delimiter: the one its first line has most of."""
-    text = head.decode("utf-8", errors="replace")
     first = text.splitlines()[0] if text.splitlines() else ""
     delimiter = max(_DELIMITERS, key=first.count)
     names: list[str] = []

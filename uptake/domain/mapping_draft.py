@@ -30,8 +30,8 @@ def _lines(log: RawLog, table: RawTable, name: str) -> Iterator[str]:
     yield "as_of: last_event  # an archive; a log that goes on says: now"
     yield "events:"
     yield f"  files: {_text(table.name)}"
-    if table.format == "CSV" and table.delimiter != ",":
-        yield f"  reader: {{csv: {{delimiter: {json.dumps(table.delimiter)}}}}}"
+    if table.format == "CSV" and (written := _csv(table)):
+        yield f"  reader: {{csv: {{{written}}}}}"
     elif table.format == "JSON array":
         yield "  reader: {format: json}"
     if Role.EVENT_ID in table.roles:
@@ -51,6 +51,12 @@ def _lines(log: RawLog, table: RawTable, name: str) -> Iterator[str]:
         yield f"  user_id: {_text(table.roles[Role.USER_ID])}"
     yield f"  event_name: {_text(table.roles[Role.EVENT_NAME])}"
     yield f"  occurred_at: {_moment(table)}"
+
+
+def _csv(table: RawTable) -> str:
+    """Return how a CSV file is written, as far as that is not usual."""
+    told = {"delimiter": (json.dumps(table.delimiter), '","'), "encoding": (table.encoding, "utf-8")}
+    return ", ".join(f"{key}: {value}" for key, (value, usual) in told.items() if value != usual)
 
 
 def _account(table: RawTable) -> str:

@@ -149,6 +149,7 @@ class RawTable:
     fields: tuple[RawField, ...]
     roles: Mapping[Role, str] = field(default_factory=dict)  # -> name of the field that plays it, as far as guessed
     delimiter: str = ","  # of CSV
+    encoding: str = "utf-8"  # of CSV
 
     @property
     def is_event_log(self) -> bool:

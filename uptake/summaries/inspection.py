@@ -69,7 +69,10 @@ def _headline(found: Inspection) -> str:
     )
     mapped = found.log.mapped
     if mapped is None or mapped.first_at is None or mapped.last_at is None:
-        said = "Nothing in it looks like usage events: no table has both a time and the name of something done."
+        said = (
+            "Nothing in it looks like usage events: no table has both a time and the name of something done, going by "
+            "the names of its fields. If you know better, say so in a mapping: docs/map-your-log.md."
+        )
         return f"# {_count(files, 'file')}, no events\n\n{said}\n\n{kinds}"
     unmapped = sum(volume.count_events for volume in found.unmapped)
     names = len(found.volumes)
