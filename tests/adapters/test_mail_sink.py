@@ -9,7 +9,7 @@ import pytest
 from tests.adapters.test_sendgrid import a_batch, a_mailer, a_recipient
 from uptake.adapters.mail_sink import SinkMailer
 from uptake.adapters.sendgrid import SendGridMailer
-from uptake.errors import SettingsError
+from uptake.errors import MessageRefused, SettingsError
 from uptake.settings import Settings
 from uptake.wiring import Wiring
 
@@ -48,6 +48,15 @@ def test_an_address_that_is_none_is_refused_as_it_would_be():
 def test_the_request_is_that_of_the_mailer_within():
     mailer = SinkMailer(a_mailer(lambda _: httpx.Response(202, headers={"X-Message-Id": "m"})), SINK)
     assert mailer.post(mailer.render(a_batch(a_recipient()))) == "m"
+
+
+def test_a_sink_that_is_refused_is_no_customers_fault():
+    """Or a mistyped sink would suppress the addresses of customers, for good."""
+    named = {"errors": [{"message": "Does not contain a valid address.", "field": "personalizations.0.to.0.email"}]}
+    mailer = SinkMailer(a_mailer(lambda _: httpx.Response(400, json=named)), SINK)
+    with pytest.raises(MessageRefused, match="valid address") as refused:
+        mailer.post(mailer.render(a_batch(a_recipient())))
+    assert refused.value.recipient is None
 
 
 @pytest.mark.parametrize(("sink", "allowed"), [("us", []), ("@vendor.example", []), (SINK, ["customer.example"])])

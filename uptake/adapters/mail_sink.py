@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from uptake.adapters.mail_values import is_address
-from uptake.errors import SettingsError
+from uptake.errors import MessageRefused, SettingsError
 from uptake.ports import MailBatch, Mailer, Rendered
 
 
@@ -53,8 +53,11 @@ class SinkMailer:
         return self._inner.render(replace(batch, recipients=recipients))
 
     def post(self, rendered: Rendered) -> str | None:
-        """Send it, once."""
-        return self._inner.post(rendered)
+        """Send it, once. An address that is refused is named to nobody: the sink's fault is no customer's."""
+        try:
+            return self._inner.post(rendered)
+        except MessageRefused as error:
+            raise MessageRefused(str(error)) from error
 
     def close(self) -> None:
         """Close what sends."""
