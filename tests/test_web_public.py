@@ -309,7 +309,7 @@ def test_each_topic_and_everything_can_be_stopped(client, ledger):
     assert suppressed(ledger) == {("news", "preference_page"), ("", "preference_page")}
 
 
-def test_answers_about_the_feature_are_kept_and_stop_nothing(client, ledger):
+def test_answers_about_the_feature_are_kept_and_suppress_nobody(client, ledger):
     choices = buttons(client.get(f"/p/{TOKEN}").text)
     labels = ("We do not need this feature", "I already do this", "A colleague is the right person for this")
     for label in labels:

@@ -217,11 +217,11 @@ class _Public:
         kind, _, topic = choice.partition(":")
         if choice in ANSWERS:
             done = await _commit(
-                lambda: self._ledger.people.prefer(
-                    claim.contact_id, kind=choice, value=claim.feature_key, now=self._clock.now()
+                lambda: self._ledger.people.answer(
+                    claim.contact_id, kind=choice, feature_key=claim.feature_key, now=self._clock.now()
                 )
             )
-            text = "Thank you. We will use your answer for what we send next."
+            text = "Thank you. We will send you no more e-mails about this function."
         elif choice == "everything" or (kind == "topic" and topic in {*self._topics, claim.topic}):
             stopped = topic or None
             done = await _commit(lambda: self._stop(claim, topic=stopped, source="preference_page"))

@@ -51,6 +51,7 @@ class Reason(StrEnum):
     LEFT = "left"  #: no longer in the snapshot, or without an address
     HOLDOUT_ADDRESS = "holdout_address"  #: the address also belongs to a contact of a holdout account
     STOPPED = "stopped"  #: a person stopped the playbook or took the account out
+    ANSWERED = "answered"  #: the recipient said that they need no lesson on the feature
     COMPLETED = "completed"  #: no stage is left
 
 

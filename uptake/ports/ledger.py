@@ -217,8 +217,8 @@ class People(Protocol):
         """
 
     def address_hash_of(self, contact_id: str) -> str | None: ...
-    def prefer(self, contact_id: str, *, kind: str, value: str, now: datetime) -> None:
-        """Record an answer of the preference page."""
+    def answer(self, contact_id: str, *, kind: str, feature_key: str, now: datetime) -> None:
+        """Record an answer of the preference page; journeys that teach this contact the feature end with its commit."""
 
     def person(self, contact_id: str) -> Mapping[str, Any] | None:
         """Return contact_id, account_id, address, given_name, full_name, role, time_zone, locale; None if unknown."""

@@ -96,7 +96,7 @@ def test_all_that_is_known_of_a_person_and_of_nobody_else(world):
     world.intend(send_ids)
     world.ledger.sends.accepted(send_ids, message_id="m", now=world.now)
     fold(world, event(world, Type.DELIVERED, send_ids[0]), event(world, Type.OPEN, send_ids[1], contact_id="bob"))
-    world.ledger.people.prefer("ann", kind="topic", value="no need", now=world.now)
+    world.ledger.people.answer("ann", kind="not_needed", feature_key="dashboards", now=world.now)
     known = world.ledger.erasures.known(hash_of("ann"))
     assert {name: len(rows) for name, rows in known.items()} == {
         "people": 1, "consents": 0, "suppressions": 0, "erasures": 0, "preferences": 1, "enrollments": 1, "mails": 1,

@@ -10,7 +10,7 @@ import pytest
 from uptake.adapters.ledger.queries import queries
 from uptake.errors import LedgerError
 
-TABLES = ("enrollments", "enrollment_contacts", "sends", "delivery_events", "decisions")
+TABLES = ("enrollments", "enrollment_contacts", "sends", "delivery_events", "decisions", "preferences")
 PARAMS = {
     "contact_id": "c",
     "account_id": "a",
@@ -39,9 +39,12 @@ def test_the_export_is_typed_when_empty(world, tmp_path, root):
             assert field.type == (
                 pa.timestamp("us")
                 if field.name.endswith("_at")
-                else {"enrollment_id": pa.int64(), "entry_no": pa.int32(), "is_measured": pa.bool_()}.get(
-                    field.name, pa.string()
-                )
+                else {
+                    "enrollment_id": pa.int64(),
+                    "preference_id": pa.int64(),
+                    "entry_no": pa.int32(),
+                    "is_measured": pa.bool_(),
+                }.get(field.name, pa.string())
             )
     assert sorted(path.name for path in (tmp_path / "export").iterdir()) == sorted(f"{t}.parquet" for t in TABLES)
 
@@ -51,6 +54,7 @@ def test_the_export_holds_what_happened_and_nobody(world, tmp_path):
     world.claim()
     world.intend([send_id])
     world.ledger.sends.accepted([send_id], message_id="m", now=world.now)
+    world.ledger.people.answer("ann", kind="already_do", feature_key="dashboards", now=world.now)
     empty = world.ledger.export(tmp_path)
     assert empty is None
     tables = {table: pq.read_table(tmp_path / f"{table}.parquet").to_pylist() for table in TABLES}
@@ -62,6 +66,8 @@ def test_the_export_holds_what_happened_and_nobody(world, tmp_path):
         world.now,
     )
     assert (decision["verdict"], decision["stage_key"]) == ("send", "why")
+    (answer,) = tables["preferences"]
+    assert (answer["contact_id"], answer["answer"], answer["feature_key"]) == ("ann", "already_do", "dashboards")
     assert "ann@" not in str(tables)
 
 

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from uptake.adapters.ledger.suppression import Stop, suppress
+from uptake.domain.eligibility import Reason
 from uptake.domain.sends import SuppressionReason
 
 ANN, BOB = ("ann", "a1"), ("bob", "a1")
@@ -188,7 +189,31 @@ def test_a_stop_that_was_taken_back_stays_behind(world):
     assert world.ledger.enrollments.tables(now=later)["suppressions"].to_pylist() == []
 
 
-def test_an_answer_is_kept(world):
-    world.ledger.people.prefer("ann", kind="feature", value="already do this", now=world.now)
+def test_an_answer_is_kept_and_ends_what_teaches_that_feature_to_that_person(world):
+    """They said that they need no lesson: another one would be reported as spam."""
+    ann, bob = world.planned(ANN, BOB)
+    world.claim(limit=1)
+    world.ledger.people.answer("ann", kind="already_do", feature_key="dashboards", now=world.now)
     rows = world.ledger.read("contact_preferences", contact_id="ann")
-    assert rows == [{"kind": "feature", "value": "already do this", "given_at": world.now}]
+    assert rows == [{"kind": "already_do", "value": "dashboards", "given_at": world.now}]
+    (entered,) = world.ledger.read("contact_enrollments", contact_id="ann")
+    assert (entered["status"], entered["end_reason"], entered["ended_at"]) == ("ended", "answered", world.now)
+    failures = world.ledger.sends.intend([ann], owner="w1", body_hash="x", now=world.now, deadline=world.now)
+    assert failures == {ann: Reason.ANSWERED}, "a worker that holds it already does not send it"
+    assert world.ledger.read("send", send_id=bob)[0]["status"] == "planned"
+
+
+def test_an_answer_about_one_feature_ends_nothing_else(world):
+    ann, _ = world.planned(ANN, BOB)
+    world.ledger.people.answer("ann", kind="not_needed", feature_key="boards", now=world.now)
+    assert world.ledger.read("contact_enrollments", contact_id="ann")[0]["status"] == "open"
+    assert world.ledger.read("send", send_id=ann)[0]["status"] == "planned"
+
+
+def test_an_answer_withholds_what_is_planned_with_its_reason(world):
+    ann, _ = world.planned(ANN, BOB)
+    world.ledger.people.answer("ann", kind="colleague", feature_key="dashboards", now=world.now)
+    row = world.ledger.read("send", send_id=ann)[0]
+    assert (row["status"], row["reason"]) == ("withheld", "answered")
+    decided = [one for one in world.ledger.read("contact_history", contact_id="ann") if one["what"] == "decided"]
+    assert [(one["outcome"], one["reason"]) for one in decided][-1] == ("end", "answered")

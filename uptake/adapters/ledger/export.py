@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from uptake.adapters.ledger.arrow import TIMESTAMP, fetch
-from uptake.adapters.ledger.schema import decisions, delivery_events, enrollment_contacts, enrollments, sends
+from uptake.adapters.ledger.schema import (
+    decisions,
+    delivery_events,
+    enrollment_contacts,
+    enrollments,
+    preferences,
+    sends,
+)
 
-_KINDS = {"enrollment_id": pa.int64(), "entry_no": pa.int32(), "is_measured": pa.bool_()}
+_KINDS = {"enrollment_id": pa.int64(), "preference_id": pa.int64(), "entry_no": pa.int32(), "is_measured": pa.bool_()}
 _TABLES: dict[sa.Table, str] = {
     enrollments: "enrollment_id playbook account_id entry_no arm stratum enrolled_at window_ends_at goal_reach goal_by "
     "snapshot_id status ended_at end_reason is_measured",
@@ -20,6 +28,7 @@ _TABLES: dict[sa.Table, str] = {
     "accepted_at delivered_at",
     delivery_events: "event_key send_id event kind occurred_at",
     decisions: "enrollment_id contact_id stage_key verdict reason decided_at",
+    preferences: "preference_id contact_id answer feature_key given_at",
 }
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -32,6 +41,12 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 #: Enrollments that count for lift: those that somebody took in by hand, or that want nothing, are no experiment.
 IS_MEASURED = ((enrollments.c.goal_reach != "none") & (enrollments.c.entered_by == "match")).label("is_measured")
+#: What is called otherwise in the ledger, or stands there in other words.
+_OTHERWISE: dict[tuple[sa.Table, str], sa.ColumnElement[Any]] = {
+    (enrollments, "is_measured"): IS_MEASURED,
+    (preferences, "answer"): preferences.c.kind,
+    (preferences, "feature_key"): preferences.c.value,
+}
 
 
 def export(connection: sa.Connection, directory: Path) -> None:
@@ -39,7 +54,7 @@ def export(connection: sa.Connection, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for table in _TABLES:
         schema = SCHEMAS[table.name]
-        columns = [IS_MEASURED if name == "is_measured" else table.c[name] for name in schema.names]
+        columns = [_OTHERWISE[table, name] if (table, name) in _OTHERWISE else table.c[name] for name in schema.names]
         query = sa.select(*columns).order_by(*table.primary_key.columns)
         draft = directory / f".{table.name}.parquet"
         pq.write_table(fetch(connection, query, schema), draft)

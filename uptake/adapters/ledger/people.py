@@ -12,16 +12,28 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from uptake import failpoints
-from uptake.adapters.ledger.arrow import stage, unstage
-from uptake.adapters.ledger.schema import consents, erasures, people, preferences, sends, suppressions
+from uptake.adapters.ledger.arrow import fetch, stage, unstage
+from uptake.adapters.ledger.record import end_contacts
+from uptake.adapters.ledger.schema import (
+    OPEN,
+    consents,
+    enrollment_contacts,
+    erasures,
+    people,
+    preferences,
+    sends,
+    suppressions,
+)
 from uptake.adapters.ledger.store import Store
 from uptake.adapters.ledger.suppression import Stop, in_force, suppress
 from uptake.adapters.ledger.upsert import insert
+from uptake.domain.eligibility import Reason
 from uptake.domain.ids import address_hash
 from uptake.domain.sends import SuppressionReason
 from uptake.ports import Keys
 
 _FIELDS = ("account_id", "address", "address_hash", "given_name", "full_name", "role", "time_zone", "locale")
+_ENDING = pa.schema({"enrollment_id": pa.int64(), "contact_id": pa.string(), "reason": pa.string()})
 _LOADED = "source data"  # source of consents that refresh brings
 #: What a person said, not what an address did: it goes with the person to a new address.
 _SAID = (SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED, SuppressionReason.IMPORTED)
@@ -129,11 +141,17 @@ class SqlPeople:
         with self._store.read() as connection:
             return connection.scalar(sa.select(people.c.address_hash).where(people.c.contact_id == contact_id))
 
-    def prefer(self, contact_id: str, *, kind: str, value: str, now: datetime) -> None:
-        """Record an answer of the preference page."""
+    def answer(self, contact_id: str, *, kind: str, feature_key: str, now: datetime) -> None:
+        """Record an answer of the preference page; journeys that teach this contact the feature end with its commit."""
         with self._store.write() as connection:
-            row = {"contact_id": contact_id, "kind": kind, "value": value, "given_at": now}
+            self._store.stop(connection)
+            row = {"contact_id": contact_id, "kind": kind, "value": feature_key, "given_at": now}
             connection.execute(sa.insert(preferences).values(**row))
+            contact = enrollment_contacts.c
+            taught = sa.select(contact.enrollment_id, contact.contact_id, sa.literal(Reason.ANSWERED.value)).where(
+                contact.contact_id == contact_id, contact.feature_key == feature_key, contact.status == OPEN
+            )
+            end_contacts(connection, fetch(connection, taught, _ENDING), run_id=None, now=now)
 
     def person(self, contact_id: str) -> Mapping[str, Any] | None:
         """Return contact_id, account_id, address, given_name, full_name, role, time_zone, locale; None if unknown."""

@@ -76,7 +76,7 @@ class Recorder:
             check_fence(connection, run)
             self._store.stop(connection)
             counts: Counter[str] = Counter()
-            counts.update(_end_contacts(connection, advance.endings, run_id=run.run_id, now=now))
+            counts.update(end_contacts(connection, advance.endings, run_id=run.run_id, now=now))
             counts.update(_end_enrollments(connection, advance.account_endings, run_id=run.run_id, now=now))
             verdicts = advance.verdicts
             if verdicts.num_rows:
@@ -268,7 +268,8 @@ def _count_waits(verdicts: pa.Table) -> dict[str, int]:
     return {f"{row['verdict']}:{row['reason']}": row["count_all"] for row in counted if row["verdict"] not in acting}
 
 
-def _end_contacts(connection: sa.Connection, endings: pa.Table, *, run_id: int, now: datetime) -> dict[str, int]:
+def end_contacts(connection: sa.Connection, endings: pa.Table, *, run_id: int | None, now: datetime) -> dict[str, int]:
+    """End the journeys of contacts (enrollment_id, contact_id, reason), inside a transaction with the stop lock."""
     if endings.num_rows == 0:
         return {}
     staged = stage(connection, "endings", endings)

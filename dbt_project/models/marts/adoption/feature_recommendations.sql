@@ -16,6 +16,8 @@ enrollments as (select * from {{ ref('stg_ledger__enrollments') }}),
 
 enrollment_contacts as (select * from {{ ref('stg_ledger__enrollment_contacts') }}),
 
+preferences as (select * from {{ ref('stg_ledger__preferences') }}),
+
 as_of as (select * from {{ ref('int_as_of') }}),
 
 -- In every arm, those who got no mail too: else what is recommended would tell who did.
@@ -31,6 +33,21 @@ taught_recently as (
     cross join as_of
     where
         {{ days_ago('enrollments.enrolled_at', 'as_of.as_of_day') }} < {{ var('teach_again_after_days') }}
+
+),
+
+-- Who has answered that they need no lesson on a feature gets none, however long ago that was.
+taught_no_more as (
+
+    select
+        contact_id,
+        feature_key
+    from taught_recently
+    union distinct
+    select
+        contact_id,
+        feature_key
+    from preferences
 
 ),
 
@@ -250,11 +267,11 @@ taught as (
         numbered_contacts.contact_no,
         numbered.feature_no
 
-    from taught_recently
+    from taught_no_more
     inner join numbered_contacts
-        on taught_recently.contact_id = numbered_contacts.contact_id
+        on taught_no_more.contact_id = numbered_contacts.contact_id
     inner join numbered
-        on taught_recently.feature_key = numbered.feature_key
+        on taught_no_more.feature_key = numbered.feature_key
 
 ),
 
