@@ -45,7 +45,7 @@ ROUNDS = 12  # in peace, that many must be enough
 _LONGEST_LIFE = 1.2  # seconds between two kills
 #: Forks from a process that has everything imported and no threads.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.crash.random_kills"])
+processes.set_forkserver_preload(["tests.crash.preloaded", "tests.crash.random_kills"])
 
 
 def _three_stages() -> Release:

@@ -12,6 +12,7 @@ from tests.crash.outbox import Outbox, copy_ledger, judge
 from tests.sandbox.openapi import Spec
 from uptake.sandbox.fakegrid import FAULTS, FaultPlan, FaultyFront
 
+
 def test_the_table_decides_every_fault():
     assert set(TABLE) == set(FAULTS)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from tests.crash import preloaded  # noqa: F401
 from tests.crash.outbox import NOW, Outbox, plan_sends
 from uptake import failpoints
 from uptake.operations.record_delivery import record_delivery

@@ -43,7 +43,7 @@ _START_SECONDS = 900.0
 
 #: Forks workers from a process that has everything imported and no threads.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.crash.workers"])
+processes.set_forkserver_preload(["tests.crash.preloaded", "tests.crash.workers"])
 
 
 @dataclass(frozen=True, kw_only=True)

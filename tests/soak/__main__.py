@@ -3,6 +3,9 @@
 One module holds one test and calls it SOAK. Each run is one line in `var/soak/<test>.jsonl`; the sums are kept in
 `totals.json` beside this file, so that another machine goes on from there, and are shown in docs/reliability.md.
 TESTS="T1 T2" chooses, GOAL_T1=600 sets how many runs, MINUTES=30 ends early.
+
+What they write lies in memory where there is a folder for that: a killed process loses nothing of it either, and what
+a disk loses with its power, T14 makes from its own records.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import importlib
 import json
 import os
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -22,6 +26,7 @@ from tests.soak.table import add_totals, read_totals, write_row
 RESULTS = Path("var") / "soak"
 TABLE = Path("docs") / "reliability.md"
 TOTALS = Path(__file__).with_name("totals.json")
+MEMORY = Path("/dev/shm")
 ALWAYS = ("mails", "duplicates", "losses")  # what every test counts
 
 #: The module of each test. They are imported when they are run, so that one broken test does not stop the others.
@@ -56,6 +61,8 @@ MODULES = {
 def main() -> None:
     """Do what is missing of the chosen tests; write their rows; fail if anything was doubled or lost."""
     RESULTS.mkdir(parents=True, exist_ok=True)
+    if "TMPDIR" not in os.environ and MEMORY.is_dir():
+        tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
     until = time.monotonic() + 60 * float(os.environ.get("MINUTES", "1e9"))
     is_clean = True
     for name in os.environ.get("TESTS", " ".join(MODULES)).split():

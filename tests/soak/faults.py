@@ -44,8 +44,8 @@ def opened() -> Runs:
 
 
 SOAK = Soak(
-    what=f"a request of 1, 10 or 100 people among {MAILS} meets one of {len(TABLE)} faults on a socket, and everybody in "
-    "it ends as the decision table says",
+    what=f"a request of 1, 10 or 100 people among {MAILS} meets one of {len(TABLE)} faults on a socket, and everybody "
+    "in it ends as the decision table says",
     goal=990,
     counts="faults",
     open=opened,

@@ -14,19 +14,17 @@ from tests.soak.one import Runs, Soak
 from uptake.adapters.ledger import open_ledger
 
 PEOPLE = 250
-_MEMORY = Path("/dev/shm")  # this is about order, not about what a power cut leaves
 
 
 @contextmanager
 def opened() -> Runs:
     with ExitStack() as stack:
         address = stack.enter_context(server()) if can_serve() else None
-        folder = _MEMORY if _MEMORY.is_dir() else None
 
         def run(number: int) -> Mapping[str, object]:
             on_postgres = address is not None and number % 2 == 1
             with ExitStack() as here:
-                home = Path(here.enter_context(tempfile.TemporaryDirectory(prefix="uptake-soak-", dir=folder)))
+                home = Path(here.enter_context(tempfile.TemporaryDirectory(prefix="uptake-soak-")))
                 if on_postgres:
                     assert address is not None
                     url = here.enter_context(empty_database(address))

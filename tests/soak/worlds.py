@@ -1,4 +1,4 @@
-"""T2: the whole small demo (fakegrid, webhook, dbt, ticks), killed with -9 at random moments until it ends."""
+"""J2: the whole small demo (fakegrid, webhook, dbt, ticks), killed with -9 at random moments until it ends."""
 
 from __future__ import annotations
 
