@@ -114,6 +114,13 @@
     {{ dbt.datediff(day, as_of_day, 'day') }}
 {%- endmacro %}
 
+{% macro age_in_days(created_at, as_of_day) -%}
+    {#- NULL for what was not there yet: an archive's accounts may be younger than its last event. -#}
+    case
+        when cast({{ created_at }} as date) <= {{ as_of_day }} then {{ days_ago(created_at, as_of_day) }}
+    end
+{%- endmacro %}
+
 {% macro in_window(age) -%}
     {{ age }} between 0 and {{ var('window_days') - 1 }}
 {%- endmacro %}

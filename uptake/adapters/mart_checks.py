@@ -125,7 +125,7 @@ def _freshness(warehouse: duckdb.DuckDBPyConnection, as_of: datetime) -> tuple[S
 
 
 def _future(warehouse: duckdb.DuckDBPyConnection, now: datetime) -> tuple[Status, str]:
-    """Count events that have not happened yet: a clock or a time zone has moved."""
+    """Count events and births that lie ahead: a clock, a time zone or a unit has moved."""
     moment = now.astimezone(UTC).replace(tzinfo=None)
     early, day = warehouse.execute(
         "select count(*) filter (where occurred_at > ?), count(*) filter (where occurred_at > ?)"
@@ -135,4 +135,11 @@ def _future(warehouse: duckdb.DuckDBPyConnection, now: datetime) -> tuple[Status
     seen = f"{early} of the {day} newest events lie after now, {now:%Y-%m-%d %H:%M}"
     if early > max(history_checks.NOISE, day * MAX_EARLY):
         return "failed", f"{seen}; expected at most {MAX_EARLY:.0%} of them"
+    for mart in ("dim_accounts", "dim_contacts"):
+        (unborn,) = warehouse.execute(
+            f"select count(*) from marts.{mart} where created_at > ?",  # noqa: S608
+            [moment + timedelta(days=1)],
+        ).fetchone() or (0,)
+        if unborn:
+            return "failed", f"{unborn} rows of {mart} were created after now, {now:%Y-%m-%d %H:%M}; expected none"
     return "passed", seen

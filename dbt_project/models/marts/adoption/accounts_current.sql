@@ -161,7 +161,7 @@ measured as (
         accounts.currency,
         accounts.seats,
         accounts.csm,
-        {{ days_ago('accounts.created_at', 'as_of.as_of_day') }} as age_days,
+        {{ age_in_days('accounts.created_at', 'as_of.as_of_day') }} as age_days,
         accounts.renewal_on,
         {{ days_ago('as_of.as_of_day', 'accounts.renewal_on') }} as days_to_renewal,
         accounts.churned,

@@ -81,7 +81,7 @@ final as (
         contacts.role,
         contacts.time_zone,
         contacts.locale,
-        {{ days_ago('contacts.created_at', 'as_of.as_of_day') }} as age_days,
+        {{ age_in_days('contacts.created_at', 'as_of.as_of_day') }} as age_days,
         cast(coalesce(activity.active_days_28, 0) as bigint) as active_days_28,
         cast(coalesce(features_used.count_features_used_28, 0) as bigint) as count_features_used_28,
         cast(coalesce(features_used.count_features_adopted, 0) as bigint) as count_features_adopted,
