@@ -19,10 +19,12 @@ from typing import Any
 
 import duckdb
 
-from uptake.adapters.check_results import Severity, checked, protects, shown, told
+from uptake.adapters.check_results import checked, protects, told
 from uptake.adapters.data_docs import finish
 from uptake.adapters.gx_import import great_expectations
 from uptake.adapters.gx_one_statement import ask
+from uptake.adapters.gx_pages import store, suite_result
+from uptake.adapters.gx_verdicts import name_of, named, verdict
 from uptake.adapters.mart_checks import NAMES, check_marts
 from uptake.adapters.marts import MARTS
 from uptake.adapters.raw_relations import open_raw
@@ -103,7 +105,7 @@ class GxSuites:
         checks, as_of = self._told
         with _gx_quiet():
             context = _context(draft)
-            _store(context, self._results, as_of)
+            store(context, self._results, as_of)
             context.build_data_docs(build_index=False)  # the front page is our own
         finish(draft, checks, as_of=as_of)
         shutil.rmtree(self._docs_dir, ignore_errors=True)
@@ -168,12 +170,12 @@ class GxSuites:
             if repeated:
                 raise ValueError(f"{file.name} holds {repeated[0]} twice; give each rule its own meta.rule")
             results = _validate(suite, place, warehouse, path)
-            checks = [_verdict(place.relation, one, rows) for one, rows in results]
+            checks = [verdict(place.relation, one, rows) for one, rows in results]
             found = Counter(check.name for check in checks)
             if found != expected:
                 lost = sorted((expected - found) | (found - expected))
                 raise ValueError(f"{len(checks)} results for {expected.total()} expectations; not matched: {lost[0]}")
-            self._results.append((suite, _suite_result(suite, [one for one, _ in results])))
+            self._results.append((suite, suite_result(suite, [one for one, _ in results])))
         except FileNotFoundError:
             return [checked(whole, "missing", f"{file.name} does not exist; expected a suite for every mart")]
         except NoExpectations:
@@ -260,34 +262,13 @@ def _validate(
         batch = asset.add_batch_definition_whole_table("candidate").get_batch()
         # GX gives its results in an order of its own.
         found = {
-            _named(place.relation, one.expectation_config): one
+            named(place.relation, one.expectation_config): one
             for one in batch.validate(by_gx, result_format={"result_format": "SUMMARY"}).results
         }
         return [
-            (found[_named(place.relation, one.configuration)], ()) if result is None else result
+            (found[named(place.relation, one.configuration)], ()) if result is None else result
             for one, result in zip(suite.expectations, results, strict=True)
         ]
-
-
-def _suite_result(suite: Any, results: list[Any]) -> Any:
-    """Return what GX makes pages of."""
-    from great_expectations import __version__
-    from great_expectations.core import ExpectationSuiteValidationResult
-
-    passed = sum(one.success is True for one in results)
-    result = ExpectationSuiteValidationResult(
-        suite_name=suite.name,
-        success=passed == len(results),
-        results=results,
-        statistics={
-            "evaluated_expectations": len(results),
-            "successful_expectations": passed,
-            "unsuccessful_expectations": len(results) - passed,
-            "success_percent": 100 * passed / len(results),
-        },
-        meta={"great_expectations_version": __version__, "active_batch_definition": {"batch_identifiers": {}}},
-    )
-    return _without_values(result)
 
 
 def read_suite(path: Path, mart: str) -> tuple[Any, list[str]]:
@@ -305,103 +286,13 @@ def read_suite(path: Path, mart: str) -> tuple[Any, list[str]]:
     if raw["name"] != mart:
         raise ValueError(f"{path.name} holds the suite {raw['name']!r}, expected {mart!r}")
     written = [
-        _name(mart, rule["type"], rule.get("kwargs", {}), rule.get("meta") or {}) for rule in raw["expectations"]
+        name_of(mart, rule["type"], rule.get("kwargs", {}), rule.get("meta") or {}) for rule in raw["expectations"]
     ]
     suite = gx.ExpectationSuite(**raw)
     built = {
-        _name(mart, one.configuration.type, one.configuration.kwargs, one.meta or {}) for one in suite.expectations
+        name_of(mart, one.configuration.type, one.configuration.kwargs, one.meta or {}) for one in suite.expectations
     }
     for name in written:
         if name not in built:
             raise ValueError(f"{path.name}: {name} is no expectation that Great Expectations can build")
     return suite, written
-
-
-def _name(mart: str, kind: str, kwargs: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
-    """Return the name of one expectation: tool, mart, type, and its rule or column."""
-    return ":".join(str(part) for part in ("gx", mart, kind, meta.get("rule") or kwargs.get("column")) if part)
-
-
-def _named(relation: str, configuration: Any) -> str:
-    return _name(relation, configuration.type, configuration.kwargs, configuration.meta or {})
-
-
-def _verdict(mart: str, one: Any, rows: tuple[str, ...]) -> Check:
-    """Return one GX result as a check; `rows` tell a few that broke it by their ids."""
-    configuration = one.expectation_config
-    severity: Severity = "critical" if _severity(configuration) == "critical" else "warning"
-    name = _named(mart, configuration)
-    if error := _exception(one.exception_info):
-        return checked(name, "errored", told(error), severity)
-    if one.success is True:
-        return checked(name, "passed", "", severity)
-    return checked(name, "failed", _found(one.result, configuration), severity, rows)
-
-
-def _severity(configuration: Any) -> str:
-    """Return an expectation's severity; one that names none is critical."""
-    severity = getattr(configuration, "severity", None) or configuration.kwargs.get("severity") or "critical"
-    return str(getattr(severity, "value", severity))
-
-
-def _exception(info: Any) -> str | None:
-    """Return the message of the exception GX met, in either of the two shapes it tells it."""
-    if not info:
-        return None
-    for entry in [info] if "raised_exception" in info else info.values():
-        if entry.get("raised_exception"):
-            return str(entry.get("exception_message") or "GX raised an exception")
-    return None
-
-
-def _found(result: Mapping[str, Any], configuration: Any) -> str:
-    """Say what was found and what was expected."""
-    why = (configuration.meta or {}).get("why", "")
-    bounds = {
-        key: value
-        for key, value in configuration.kwargs.items()
-        if key in ("min_value", "max_value", "value_set", "column_set") and value is not None
-    }
-    wanted = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in bounds.items())
-    if "unexpected_count" in result:
-        found = f"{result['unexpected_count']} of {result['element_count']} rows"
-        if samples := [shown(value) for value in result.get("partial_unexpected_list", ())]:
-            found += f", like {', '.join(samples)}"
-        return f"{found}; expected {wanted or 'none'}. {why}"
-    if configuration.type == "unexpected_rows_expectation":
-        return f"{result.get('observed_value')} rows; expected none. {why}"
-    return f"found {shown(result.get('observed_value'))}; expected {wanted}. {why}"
-
-
-def _without_values(result: Any) -> Any:
-    """Take what people wrote out of a result, before it becomes a page."""
-    for one in result.results:
-        for key in [
-            key for key in one.result if key.startswith("partial_unexpected") and key != "partial_unexpected_list"
-        ]:
-            del one.result[key]
-        if "partial_unexpected_list" in one.result:
-            one.result["partial_unexpected_list"] = [shown(value) for value in one.result["partial_unexpected_list"]]
-    return result
-
-
-def _store(context: Any, results: Sequence[tuple[Any, Any]], as_of: datetime) -> None:
-    """Put suites and results where GX's page builder looks for them."""
-    from great_expectations.core.run_identifier import RunIdentifier
-    from great_expectations.data_context.types.resource_identifiers import (
-        ExpectationSuiteIdentifier,
-        ValidationResultIdentifier,
-    )
-
-    run_id = RunIdentifier(run_name="candidate", run_time=as_of)
-    for suite, result in results:
-        context.suites.add_or_update(suite)
-        suite_id = ExpectationSuiteIdentifier(name=suite.name)
-        result.meta |= {"run_id": run_id, "validation_time": run_id.run_time}
-        context.validation_results_store.store_validation_results(
-            suite_validation_result=result,
-            suite_validation_result_identifier=ValidationResultIdentifier(
-                batch_identifier=suite.name, expectation_suite_identifier=suite_id, run_id=run_id
-            ),
-            expectation_suite_identifier=suite_id,
-        )
