@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from uptake.domain.catalogue import source_name
-from uptake.errors import Refused, SettingsError, UptakeError, UsageError
+from uptake.errors import SettingsError, UsageError
 from uptake.operations import approve as _approve
 from uptake.operations import backtest as _backtest
 from uptake.operations import by_hand as _by_hand
@@ -23,23 +23,19 @@ from uptake.operations import inspect as _inspect
 from uptake.operations import measure as _measure
 from uptake.operations import override as _override
 from uptake.operations import plan as _plan
-from uptake.operations import post_tasks as _post_tasks
 from uptake.operations import preview as _preview
 from uptake.operations import reconcile as _reconcile
 from uptake.operations import record_delivery as _record_delivery
 from uptake.operations import refresh as _refresh
 from uptake.operations import release as _release
 from uptake.operations import report as _report
-from uptake.operations import send as _send
 from uptake.operations import standing as _standing
 from uptake.operations import status as _status
 from uptake.operations import sync_suppressions as _sync
 from uptake.operations import tasks as _tasks
-from uptake.operations import tick as _tick
 from uptake.operations.explained import Explanation
 from uptake.operations.status import Status
 from uptake.operations.tick_report import TickReport
-from uptake.ports import Clock
 from uptake.settings import Settings
 from uptake.wiring import Wiring
 
@@ -49,8 +45,6 @@ if TYPE_CHECKING:
     from uptake.domain.outcomes import PlaybookOutcome
     from uptake.previewing import PreviewedMail
 
-#: How far a tick's moment may lie from the clock when the mail service is not on this machine.
-_SKEW = timedelta(hours=1)
 #: A sandbox's clock leaps from tick to tick; hours without one are no sign of a restored ledger there.
 _SANDBOX_TICKS = timedelta(days=1)
 
@@ -159,58 +153,9 @@ class Uptake(Wiring):
 
     def tick(self, *, now: datetime | None = None) -> TickReport:
         """Fold what is known, decide for everybody, send what is due; `now` stops the clock for all three."""
-        from uptake.adapters.clock import StoppedClock
-        from uptake.adapters.sendgrid import is_loopback
-        from uptake.adapters.tokens import RecipientLinks
+        from uptake.ticking import tick
 
-        clock = self.clock if now is None else StoppedClock(now)
-        if now is not None and not is_loopback(self.settings.sendgrid_base_url):
-            away = abs(now - self.clock.now())
-            if away > _SKEW:
-                raise Refused(
-                    f"--now lies {away} from the clock; mail that really leaves is decided by the clock alone"
-                )
-        mailer = self.mailer  # a missing key is said before anything is decided
-        folded = self.record_delivery()
-        _reconcile.guard(self.ledger, self.witness, now=clock.now(), interval=self.settings.tick_interval)
-        reconciled = None
-        if self.ledger.releases.controls().forgotten is not None or self.ledger.read("unresolved_sends"):
-            reconciled = _reconcile.reconcile(
-                self.ledger, self.mail_log, self.delivery_events, clock=clock, settle=self.log_lag
-            )
-        decided = _tick.tick(
-            self.journeys,
-            self.snapshots,
-            self.ledger,
-            now=clock.now(),
-            git_sha=self.git_sha,
-            owner=self.owner,
-        )
-        sent = _send.send_due(
-            self.ledger,
-            mailer,
-            self.merge_fields,
-            RecipientLinks(self.tokens, self.settings.public_url),
-            self.snapshots,
-            clock=clock,
-            owner=self.owner,
-            witness=self.witness,
-        )
-        told = self._post_tasks(clock)  # last of all: whoever is told of tasks stands in nobody's way
-        return TickReport(folded=folded, decided=decided, sent=sent, reconciled=reconciled, told=told)
-
-    def _post_tasks(self, clock: Clock) -> _post_tasks.Posted | None:
-        """Tell the workspace's task webhook what is new; None where it has none."""
-        from uptake.adapters.templates import fill_words
-
-        try:
-            receiver = self.task_receiver
-        except UptakeError as error:  # a wrong file or setting: nobody is told, and everybody is mailed as ever
-            return _post_tasks.Posted(trouble=str(error))
-        if receiver is None:
-            self.ledger.tasks.drop_posts()
-            return None
-        return _post_tasks.post_tasks(self.ledger, receiver, self.snapshots, self.merge_fields, fill_words, clock=clock)
+        return tick(self, now=now)
 
     def record_delivery(self) -> _record_delivery.DeliveryResult:
         """Fold the webhook bodies that are stored."""

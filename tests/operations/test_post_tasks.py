@@ -25,6 +25,7 @@ from uptake.operations.tasks import close_task
 from uptake.settings import Settings
 from uptake.summaries.tasks import task_board
 from uptake.testing import FixedClock
+from uptake.ticking import tell_of_tasks
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 NOW = datetime(2026, 3, 3, 9, tzinfo=UTC)
@@ -243,7 +244,7 @@ def test_a_tick_reads_from_the_workspace_whom_to_tell_and_says_what_is_wrong(tmp
         file.write("\n".join(["", *lines, ""]))
     uptake = Uptake(Settings(home=tmp_path / "home", playbooks_dir=folder))
     with closing(uptake):
-        found = uptake._post_tasks(FixedClock(NOW))
+        found = tell_of_tasks(uptake, FixedClock(NOW))
     assert (found is None) is (trouble is None)
     if found is not None:
         assert trouble in found.trouble
