@@ -68,6 +68,7 @@ class Uptake(Wiring):
             git_sha=self.git_sha,
             clock=self.clock,
         )
+        self.suites.tell(result.checks)
         if docs:
             self.suites.build_docs()
         return result

@@ -196,6 +196,8 @@ def test_data_docs_show_what_failed_and_need_no_network(
     assert "180 of 180 rows, like 99" in front
     assert "2 of" in front
     assert "<td>dbt:keys</td><td>1 rows<br>account_id=a7</td>" in front
+    gate.tell([*checks, Check(name="gate:lines", status="failed", severity="critical", detail="9 lines; 8 events")])
+    assert "<td>gate:lines</td><td>9 lines; 8 events</td>" in gate.build_docs().read_text()
     staged = {path.stem for path in (root / "expectations" / "staging").glob("*.json")}
     assert {page.name for page in (site / "validations").iterdir()} == {*MARTS, *staged}
     for page in site.rglob("*.html"):

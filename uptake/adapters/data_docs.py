@@ -72,8 +72,8 @@ def _front_page(site: Path, checks: Sequence[Check], as_of: datetime) -> str:
 </head>
 <body>
 <h1>Data docs</h1>
-<p>Candidate marts as of {as_of:%Y-%m-%d %H:%M} UTC: {verdict}. These are the tests of dbt, the suites and the
-comparisons with earlier snapshots; <code>uptake status</code> has every reason, also what the load counted.</p>
+<p>Candidate marts as of {as_of:%Y-%m-%d %H:%M} UTC: {verdict}. These are the tests of dbt, the suites, the
+comparisons with earlier snapshots, and what the load counted.</p>
 <table class="checks">
 <thead><tr><th>Status</th><th>Severity</th><th>Check</th><th>Found and expected</th></tr></thead>
 <tbody>

@@ -85,7 +85,7 @@ class GxSuites:
 
         Never raises for a bad suite or a bad mart: that is a check with status `errored` or `missing`.
         """
-        self._results = []
+        self._results, self._told = [], (build.checks, build.as_of)
         ran = (*check_marts(build, history, now or build.as_of), *self._suite_checks(build))
         checks = (*ran, *self._missing_of_source(build.source, ran), self._required_check())
         self._told = (*build.checks, *checks), build.as_of
@@ -95,6 +95,11 @@ class GxSuites:
             except Exception as error:  # the pages show the gate, they are not the gate
                 return (*checks, checked("gate:data_docs", "errored", told(error), "warning"))
         return checks
+
+    def tell(self, checks: Sequence[Check]) -> None:
+        """Take what the front page of the data docs shows: every check of a refresh, its own ones among them."""
+        if self._told is not None:
+            self._told = (*checks,), self._told[1]
 
     def build_docs(self) -> Path:
         """Write the data docs of the last run as a static site that needs no network; return its index page."""
