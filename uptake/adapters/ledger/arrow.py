@@ -7,11 +7,13 @@ can work on the whole set.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
+from sqlalchemy.schema import CreateTable
 
 TIMESTAMP = pa.timestamp("us")  # naive UTC
 _CHUNK = 10_000  # rows that are tuples at a time: few enough to stay in the processor's cache
@@ -54,15 +56,13 @@ def _sql_type(kind: pa.DataType) -> Any:
 def stage(connection: sa.Connection, name: str, rows: pa.Table) -> sa.Table:
     """Write `rows` into a temporary table of this transaction and return it; `unstage` it when done."""
     rows = pa.table({column: _plain(rows.column(column)) for column in rows.column_names})
-    table = sa.Table(
-        f"staged_{name}",
-        sa.MetaData(),
-        *(sa.Column(field.name, _sql_type(field.type)) for field in rows.schema),
-        prefixes=["TEMPORARY"],
-    )
-    table.create(connection, checkfirst=False)
+    table = _staged(name, tuple((field.name, _sql_type(field.type)) for field in rows.schema))
+    dialect = connection.dialect
+    if dialect.name not in table.info:
+        table.info[dialect.name] = str(CreateTable(table).compile(dialect=dialect))
+    connection.exec_driver_sql(table.info[dialect.name])
     columns = ", ".join(f'"{column}"' for column in rows.column_names)
-    if connection.dialect.name == "sqlite":
+    if dialect.name == "sqlite":
         marks = ", ".join("?" * rows.num_columns)
         for chunk in _chunks(rows):
             connection.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES ({marks})", chunk)  # noqa: S608
@@ -79,7 +79,15 @@ def stage(connection: sa.Connection, name: str, rows: pa.Table) -> sa.Table:
 def unstage(connection: sa.Connection, *tables: sa.Table) -> None:
     """Drop staged tables."""
     for table in tables:
-        table.drop(connection, checkfirst=False)
+        connection.exec_driver_sql(f"DROP TABLE {table.name}")
+
+
+@cache
+def _staged(name: str, columns: tuple[tuple[str, type[Any]], ...]) -> sa.Table:
+    """Return the same table each time: statements about another one would all be compiled anew."""
+    return sa.Table(
+        f"staged_{name}", sa.MetaData(), *(sa.Column(*column) for column in columns), prefixes=["TEMPORARY"]
+    )
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
