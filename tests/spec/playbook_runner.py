@@ -6,8 +6,8 @@ aside, so that who matches enters and is treated.
     - says: what the case shows
       account: {plan: team, ...}            # columns of accounts_current
       features: {projects: never, ...}      # the account's adoption; what is listed is entitled
-      contacts:
-        ann: {role: admin, learns: projects, features: {projects: never}, ...}   # columns of contacts_current
+      contacts:                             # columns of contacts_current; a feature's state, or columns of contact_features
+        ann: {role: admin, learns: projects, features: {projects: never, alerts: {days_used_28: 2}}, ...}
       enters: {ann: projects}               # who enters on day 0, and the feature each is taught ('' without one)
       left_out: {ann: not_chosen}           # who matches and does not; `account` for the whole account
       days:                                 # a day before one named here decides nothing
@@ -178,10 +178,9 @@ class Case:
             mine = {"contact_id": name, **key}
             columns = {column: value for column, value in row.items() if column not in ("learns", "features")}
             marts["contacts_current"].append({**CONTACT, **columns, **mine})
-            for feature, state in row.get("features", {}).items():
-                marts["contact_features"].append(
-                    {**mine, "feature_key": feature, "adoption_state": state, "days_used_28": 0}
-                )
+            for feature, use in row.get("features", {}).items():
+                columns = use if isinstance(use, dict) else {"adoption_state": use}
+                marts["contact_features"].append({"days_used_28": 0, **columns, **mine, "feature_key": feature})
             if row.get("learns"):
                 best = {"recommendation_rank": 1, "feature_key": row["learns"]}
                 marts["feature_recommendations"].append({**mine, **best})
