@@ -35,11 +35,14 @@ def pause(
 def stop(
     by: By,
     reason: Annotated[str, typer.Option(help="Why")],
-    playbook: Annotated[str | None, typer.Argument(help="One playbook")] = None,
+    playbook: Annotated[str | None, typer.Argument(help="One playbook; every approved one with --all")] = None,
     account: Account = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Stop every approved playbook, each by its own order")
+    ] = False,
 ) -> None:
-    """End a playbook for all who are in it, or all playbooks for one account. Nothing planned for them leaves."""
-    _control("stop", playbook, account, False, reason=reason, by=by)
+    """End a playbook for all who are in it, all playbooks for one account, or all. Nothing planned for them leaves."""
+    _control("stop", playbook, account, everything, reason=reason, by=by)
 
 
 @app.command()
@@ -81,8 +84,7 @@ def _control(
     by: str,
 ) -> Uptake:
     if (playbook is not None) + (account is not None) + everything != 1:
-        whole = "" if action == "stop" else ", or everything with --all"
-        raise UsageError(f"{action} one playbook by its name, one account with --account{whole}")
+        raise UsageError(f"{action} one playbook by its name, one account with --account, or everything with --all")
     uptake = open_home()
     about = uptake.control(action, playbook, account_id=account, reason=reason, by=by)
     out.print(f"{_ORDERED[action]} {about}", markup=False)

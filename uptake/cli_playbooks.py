@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -22,13 +23,21 @@ app = typer.Typer()
 def plan(
     playbook: str,
     against: Annotated[str | None, typer.Option(help="A snapshot's id: who enters and leaves between the two")] = None,
-    now: Now = None,
+    now: Annotated[datetime | None, typer.Option("--now", help="As if it were this moment (UTC)")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for each who enters or is left out")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show who would enter a playbook now, in which arm, and what they would get. Mails nobody."""
     from uptake.summaries.plan import plan_summary
+    from uptake.summaries.plan_list import COLUMNS, as_rows
 
-    show(open_home().plan(playbook, now=utc(now), against=against), as_json=as_json, markdown=plan_summary)
+    if as_csv and as_json:
+        raise UsageError("print the plan as CSV or as JSON, not as both")
+    found = open_home().plan(playbook, now=utc(now), against=against)
+    if as_csv:
+        _print_csv(COLUMNS, as_rows(found))
+    else:
+        show(found, as_json=as_json, markdown=plan_summary)
 
 
 @app.command()
@@ -139,9 +148,7 @@ def tasks(
         raise UsageError("print the tasks as CSV or as JSON, not as both")
     found = open_home().tasks()
     if as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(as_rows(found))
+        _print_csv(COLUMNS, as_rows(found))
     elif as_json:
         print_json([asdict(task) for task in found])
     else:
@@ -172,3 +179,9 @@ def leave(account: str, playbook: str, by: By, reason: Annotated[str, typer.Opti
     """Take an account out of a playbook: nothing more is sent to it from there."""
     open_home().leave(account, playbook, reason=reason, by=by)
     out.print(f"{account} is out of {playbook}.", markup=False)
+
+
+def _print_csv(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)

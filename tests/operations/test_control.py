@@ -59,7 +59,23 @@ def test_what_nobody_knows_or_explains_is_refused(town, playbooks, now, options,
     assert town.ledger.read("controls") == []
 
 
-def test_everything_is_paused_and_never_stopped(town, playbooks, now):
-    with pytest.raises(Refused, match="everything cannot be stopped"):
-        order(town, playbooks, now, "stop")
+def test_everything_is_paused_by_one_order(town, playbooks, now):
     assert order(town, playbooks, now, "pause") == "everything"
+    assert town.ledger.releases.controls().everything == "asked for it"
+
+
+def test_everything_is_stopped_by_an_order_for_each_approved_playbook(town, playbooks, now):
+    with pytest.raises(Refused, match="no playbook was ever approved"):
+        order(town, playbooks, now, "stop")
+    town.approve()
+    town.tick()
+    assert order(town, playbooks, now, "stop") == "alpha"
+    town.tick(now)
+    assert town.rows("select distinct status, end_reason from enrollments") == [("ended", "stopped")]
+    order(town, playbooks, now, "resume", playbook="alpha")
+    assert town.ledger.releases.controls().playbooks == {}
+
+
+def test_a_slip_in_a_name_is_told_with_what_was_meant(town, playbooks, now):
+    with pytest.raises(UsageError, match="no playbook 'alhpa'; did you mean `alpha`"):
+        order(town, playbooks, now, "pause", playbook="alhpa")

@@ -6,7 +6,7 @@ aside, so that who matches enters and is treated.
     - says: what the case shows
       account: {plan: team, ...}            # columns of accounts_current
       features: {projects: never, ...}      # the account's adoption; what is listed is entitled
-      contacts:                             # columns of contacts_current; a feature's state, or columns of contact_features
+      contacts:                             # columns of contacts_current; features: a state, or columns
         ann: {role: admin, learns: projects, features: {projects: never, alerts: {days_used_28: 2}}, ...}
       enters: {ann: projects}               # who enters on day 0, and the feature each is taught ('' without one)
       left_out: {ann: not_chosen}           # who matches and does not; `account` for the whole account

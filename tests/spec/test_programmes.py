@@ -1,7 +1,7 @@
 """Every programme of a public customer-success handbook, written as a playbook that `uptake check` passes.
 
 The programmes are GitLab's (handbook, "Customer Programs"), in our own words: enrolment by day of contract, series,
-newsletters and webinars by calendar, surveys around renewal, usage triggers, and what a manager starts or sends by hand.
+newsletters and webinars by calendar, surveys around renewal, usage triggers, what a manager starts or sends.
 Accounts without a manager get the digital programmes, those with one the manager's; mail goes to an administrator or,
 where the programme says so, else to the buyer. Its "likely to leave" score is our health.
 """

@@ -6,8 +6,11 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from tests.summaries.hostile import HOSTILE, check_is_data
+from tests.summaries.hostile import HOSTILE, check_is_data, tokens
 from uptake.summaries.plan import plan_headline, plan_summary
+
+
+BODY = "Hello,\n\n```\n**[a]({{ feature.guide_url }})**\n```\n"
 
 
 def planned(*, is_new: bool = False, enter: str = "match", **changes: Any) -> Any:
@@ -36,9 +39,11 @@ def planned(*, is_new: bool = False, enter: str = "match", **changes: Any) -> An
     return SimpleNamespace(
         plan=SimpleNamespace(**plan),
         release=SimpleNamespace(
+            name="feature-breadth",
             playbook=SimpleNamespace(stages=stages, goal=goal, holdout=0.4, only_new=is_new, enter=enter),
             workspace=SimpleNamespace(approval=approval),
-            texts={"why": SimpleNamespace(subject=HOSTILE)},
+            texts={"why": SimpleNamespace(subject=HOSTILE, body=BODY)},
+            words={"call": "Shall we <b>look</b>?"},
         ),
     )
 
@@ -54,6 +59,11 @@ def test_a_plan_shows_subjects_and_tasks_as_text() -> None:
     assert "| entered before | 1 | all |" in text
     assert "| 2026-03-04 | 5 |" in text
     assert "at every tick up to 3 of them (what this plan found, and a tolerance of 50%)" in text
+
+
+def test_a_plan_shows_each_text_as_it_is_written() -> None:
+    found = [token.content for token in tokens(plan_summary(planned())) if token.type == "fence"]
+    assert found[:2] == [BODY, "Shall we <b>look</b>?\n"]
 
 
 def test_a_plan_tells_what_it_foresees() -> None:

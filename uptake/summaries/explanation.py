@@ -26,9 +26,8 @@ def explanation_summary(found: Explanation) -> str:
     parts = [
         f"# Contact {cell(found.contact_id)} of {cell(found.account_id)}",
         f"As of snapshot `{found.snapshot_id}`. Last mail: {cell(found.last_mail_at)}.",
+        f"The gate holds: {cell(found.gate_held)}" if found.gate_held else "The gate: passed.",
     ]
-    if found.gate_held:
-        parts.append(f"The gate holds: {cell(found.gate_held)}")
     return "\n\n".join([*parts, *(_playbook(one, found) for one in found.playbooks)])
 
 
@@ -107,7 +106,7 @@ def _happened(one: Happened) -> str:
             told = "left"
         case _:
             told = f"{one.stage_key}: {_DECIDED.get(one.outcome, one.outcome)}"
-    detail = f" ({one.detail})" if one.detail and one.what == "decided" else ""
+    detail = f" ({_detail(one.detail)})" if one.detail and one.what == "decided" else ""
     return f"{_at(one.at)}: {told}{because}{detail}"
 
 
@@ -124,7 +123,7 @@ def _next(step: NextStage) -> list[str]:
         return [f"{told}. It is under way: {cell(step.waits_for)}."]
     if step.verdict is not None:
         reason = "" if step.reason is None else f", because: {words(step.reason)}"
-        detail = f" ({cell(step.detail)})" if step.detail else ""
+        detail = f" ({_detail(step.detail)})" if step.detail else ""
         told += f"; {_VERDICTS.get(step.verdict, step.verdict)}{reason}{detail}"
     parts = [f"{told}."]
     if step.kind == "email" and (step.verdict is None or step.reason == "outside_window"):
@@ -147,6 +146,14 @@ def _values(values: Any) -> str:
 
 def _cap(who: str, use: CapUse | None) -> str:
     return f"{who}: no cap" if use is None else f"{who} {use.mails} of {use.at_most} mails in {use.per.days} days"
+
+
+def _detail(text: str) -> str:
+    """Return what a decision says of itself; a moment is when it is asked again."""
+    try:
+        return f"not before {_at(datetime.fromisoformat(text))}"
+    except ValueError:
+        return cell(text)
 
 
 def _at(moment: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,7 @@ def plan_summary(result: PlanResult) -> str:
                 ],
                 empty="Nobody who matches is left out.",
             ),
+            f"Who they are, and who enters, line by line: `uptake plan {plan.playbook} --csv`.",
             "## First sends, by day",
             table(
                 ("day", *keys),
@@ -81,6 +83,7 @@ def plan_summary(result: PlanResult) -> str:
             ),
             "## Stages",
             table(("stage", "kind", "subject or task"), stages),
+            *_texts(result),
             "## If you approve it",
             _approval(limit_of(plan, playbook, rules.tolerance), playbook, rules),
             "In Prefect: run the deployment again with the mode *approve and run* and your name (it plans anew, and"
@@ -89,6 +92,23 @@ def plan_summary(result: PlanResult) -> str:
             f"Release `{plan.release_hash[:12]}`, plan `{plan.plan_hash[:12]}`, snapshot `{plan.snapshot_id}`.",
         ]
     )
+
+
+def _texts(result: PlanResult) -> list[str]:
+    """Show the texts as they were written; `preview` shows one as somebody gets it."""
+    release = result.release
+    written = {key: text.body for key, text in release.texts.items()} | dict(release.words)
+    parts = [
+        part for key in release.playbook.stages if key in written for part in (f"### {cell(key)}", _fence(written[key]))
+    ]
+    as_sent = f"As somebody gets them: `uptake preview {release.name} --stage STAGE --out mail.html`."
+    return ["## Texts", as_sent, *parts] if parts else []
+
+
+def _fence(text: str) -> str:
+    """Return a text that is shown as it is written, whatever it holds."""
+    ticks = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
+    return f"{ticks}\n{text.strip()}\n{ticks}"
 
 
 def _opens(summary: Mapping[str, Any]) -> list[str]:

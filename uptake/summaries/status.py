@@ -8,7 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from uptake.operations.gate import override_of
-from uptake.summaries.markdown import SHOWN, bullets, cell, table, words
+from uptake.summaries.markdown import SHOWN, bullets, cell, count_accounts, table, words
 
 if TYPE_CHECKING:
     from uptake.operations.standing import Standing
@@ -96,7 +96,7 @@ def _next_week(one: Standing) -> str:
 def _why(one: Standing) -> list[str]:
     told = f"{one.playbook} is {one.state}: {one.because}."
     if one.would_enter:
-        told += f" {one.would_enter:,} accounts would enter at a tick now."
+        told += f" {count_accounts(one.would_enter)} would enter at a tick now."
     if one.opens is not None:
         told += f" What opens it: {one.opens}."
     return [told] if one.edit is None else [told, f"{one.playbook}: {one.edit}."]

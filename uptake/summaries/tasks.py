@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -11,12 +10,9 @@ from typing import Any
 
 from uptake.operations.tasks import COLUMNS, Task
 from uptake.summaries.markdown import table
+from uptake.summaries.spreadsheet import cells
 
 BOARD = 100  # rows that a page shows
-# A spreadsheet would take such a cell for a formula, and run it; some take the wide forms for the narrow ones.
-_FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
-
-_LINE_BREAK = re.compile("\r\n?")
 
 
 def as_rows(tasks: Sequence[Task]) -> Iterator[list[str]]:
@@ -28,9 +24,7 @@ def as_rows(tasks: Sequence[Task]) -> Iterator[list[str]]:
             "is_overdue": "yes" if task.is_overdue else "no",
             "facts": json.dumps(task.facts, ensure_ascii=False),
         }
-        # A lone carriage return is not quoted by the writer, and begins a row of its own for whoever reads it.
-        cells = ["" if values[name] is None else _LINE_BREAK.sub("\n", str(values[name])) for name in COLUMNS]
-        yield [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells]
+        yield cells(values[name] for name in COLUMNS)
 
 
 def task_summary(tasks: Sequence[Task]) -> str:
@@ -53,7 +47,7 @@ def task_board(rows: Sequence[Mapping[str, Any]], *, now: datetime) -> str:
     if not rows:
         return "# No task is open"
     overdue = sum(row["due_at"] < now for row in rows)
-    cells = [
+    shown = [
         (
             row["task_id"], row["title"], row["owner"] or "nobody", f"{row['due_at']:%Y-%m-%d}",
             row["due_at"] < now, row["account_id"], row["contact_id"], f"{row['playbook']}/{row['stage_key']}",
@@ -61,8 +55,8 @@ def task_board(rows: Sequence[Mapping[str, Any]], *, now: datetime) -> str:
         for row in rows[:BOARD]
     ]  # fmt: skip
     head = ("task", "what", "owner", "until", "overdue", "account", "contact", "playbook")
-    parts = [f"# {len(rows):,} tasks are open, {overdue:,} of them overdue", table(head, cells)]
-    if len(rows) > len(cells):
-        parts.append(f"... and {len(rows) - len(cells):,} more: `uptake tasks --csv` lists all.")
+    parts = [f"# {len(rows):,} tasks are open, {overdue:,} of them overdue", table(head, shown)]
+    if len(rows) > len(shown):
+        parts.append(f"... and {len(rows) - len(shown):,} more: `uptake tasks --csv` lists all.")
     parts.append("`uptake tasks` adds the facts and what could be said, `uptake done TASK` closes one.")
     return "\n\n".join(parts)
