@@ -9,7 +9,6 @@ from typing import Any
 from tests.summaries.hostile import HOSTILE, check_is_data, tokens
 from uptake.summaries.plan import plan_headline, plan_summary
 
-
 BODY = "Hello,\n\n```\n**[a]({{ feature.guide_url }})**\n```\n"
 
 
