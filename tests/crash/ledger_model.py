@@ -98,13 +98,13 @@ class Model:
         return False
 
     def end(self, contact: str, reason: str) -> None:
-        """A contact leaves; what no worker holds is not sent."""
+        """A contact leaves; what no worker holds is not sent, nor what one has let go of since they left."""
         person = self.people[contact]
         if person.ended is None:
             person.ended = reason
-            for (who, _), mail in self.mails.items():
-                if who == contact and mail.status == "planned":
-                    mail.status, mail.reason = "withheld", reason
+        for (who, _), mail in self.mails.items():
+            if who == contact and mail.status == "planned":
+                mail.status, mail.reason = "withheld", reason
 
     # --- sending -----------------------------------------------------------------------------------------
 
