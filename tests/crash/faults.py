@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tests.crash.outbox import Outbox, Verdict, copy_ledger, judge
+from tests.crash.outbox import TIMEOUT, Outbox, Verdict, copy_ledger, judge
 from uptake.sandbox.fakegrid import FAULTS, FaultPlan, FaultyFront
 from uptake.testing import FixedClock
 
@@ -64,14 +64,16 @@ def meet(
     status, stopped = TABLE[fault]
     struck, before = SIZES[passed], sum(SIZES[:passed])
     assert before + struck < count, "there must be something to go on with"
-    with FaultyFront(fakegrid, FaultPlan([None] * passed + [fault]), clock) as front:
+    plan, silence = FaultPlan([None] * passed + [fault]), (TIMEOUT.read or 0) + 1
+    with FaultyFront(fakegrid, plan, clock, silence=silence) as front:
         outbox = Outbox(copy_ledger(planned, home), home, front.url, clock)
         result = outbox.send(batch_size=SIZES[-1])
+        found = Counter(outbox.statuses().values())
         assert front.fired == [fault]
         if stopped is not None:
             assert stopped in (result.stopped or "")
             after = Counter({status: struck}) + Counter(accepted=before)
-            assert Counter(outbox.statuses().values()) == after + Counter(planned=count - after.total())
+            assert found == after + Counter(planned=count - after.total()), found
             requests = front.count_requests
             assert outbox.send(batch_size=SIZES[-1]).requests == 0 or stopped == "expected 202"
             assert front.count_requests == requests or stopped == "expected 202", "no request while it is closed"
@@ -79,15 +81,15 @@ def meet(
             assert result.stopped is None
             if status == FAILED:  # of several, only who is named; the others were refused for nothing
                 struck = 1 if struck == 1 or fault == NAMES_ONE else 0
-            assert Counter(outbox.statuses().values()) == Counter({status: struck}) + Counter(accepted=count - struck)
+            assert found == Counter({status: struck}) + Counter(accepted=count - struck), found
         outbox.drain()
-        found = outbox.settle()
+        settled = outbox.settle()
         ended = Counter(outbox.statuses().values())
         verdict = judge(home, outbox.statuses())
         outbox.close()
     assert verdict.is_clean, verdict
     if status == UNKNOWN:
         is_evident = FAULTS[fault].is_accepted
-        assert found.found == struck * is_evident
+        assert settled.found == struck * is_evident
         assert ended["held"] == struck * (not is_evident), "what has evidence is resolved, what has none is held"
     return verdict

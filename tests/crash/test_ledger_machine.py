@@ -65,7 +65,19 @@ def moved_while_unknown(machine: LedgerMachine) -> None:
     assert machine.model.mails["c0", "why"].status == machine.model.mails["c1", "why"].status == "accepted"
 
 
-@pytest.mark.parametrize("steps", [released_and_late, heard_before_planned, moved_while_unknown])
+def ended_and_ordered_again(machine: LedgerMachine) -> None:
+    """A mail that a person orders again for somebody who has left is withheld by a tick that ends them once more."""
+    machine.send(limit=10, is_known=False)
+    machine.tick_ends(contact="c0", reason="exit_condition")
+    machine.release_it(("c0", "why"))
+    machine.tick_ends(contact="c0", reason="goal_reached")
+    assert machine.model.mails["c0", "why"].status == "withheld"
+    assert machine.model.people["c0"].ended == "exit_condition"
+
+
+@pytest.mark.parametrize(
+    "steps", [released_and_late, heard_before_planned, moved_while_unknown, ended_and_ordered_again]
+)
 def test_what_was_found_once_stays_mended(tmp_path, steps):
     base = Base(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
     machine = type("OnThisLedger", (LedgerMachine,), {"base": base})()

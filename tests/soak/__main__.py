@@ -63,6 +63,7 @@ def main() -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     if "TMPDIR" not in os.environ and MEMORY.is_dir():
         tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
+    os.environ.setdefault("UPTAKE_TEST_READ_TIMEOUT", "10")  # a busy machine is no fault
     until = time.monotonic() + 60 * float(os.environ.get("MINUTES", "1e9"))
     is_clean = True
     for name in os.environ.get("TESTS", " ".join(MODULES)).split():
