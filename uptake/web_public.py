@@ -95,7 +95,7 @@ a { color: inherit; }
 {% block body %}
 <p>Each button works at once. You need no account for this.</p>
 <form method="post" action="/p/{{ token }}">
-<h2>About the function in the last e-mail</h2>
+<h2>About the feature in the e-mail you came from</h2>
 {% for value, label in answers.items() %}
 <button type="submit" name="choice" value="{{ value }}">{{ label }}</button>
 {% endfor %}
@@ -221,14 +221,14 @@ class _Public:
                     claim.contact_id, kind=choice, feature_key=claim.feature_key, now=self._clock.now()
                 )
             )
-            text = "Thank you. We will send you no more e-mails about this function."
+            text = "Thank you. We will send you no more e-mails about this feature."
         elif choice == "everything" or (kind == "topic" and topic in {*self._topics, claim.topic}):
             stopped = topic or None
             done = await _commit(lambda: self._stop(claim, topic=stopped, source="preference_page"))
             text = (
                 "You will get no more e-mails of this kind from us."
                 if stopped
-                else "We will send you no more of these."
+                else "We will send you no more e-mails of this kind, whatever they are about."
             )
         else:
             return _sorry(400, "We could not tell what you chose. Please go back and use one of the buttons.")

@@ -193,6 +193,50 @@ def test_reactions_come_when_they_are_due_and_not_before(world: MakeWorld, recei
     assert [name for name, _ in receiver.told] == ["delivered", "open"]
 
 
+MINUTE = timedelta(minutes=1)
+
+
+def test_what_is_refused_is_tried_again_at_growing_intervals(world: MakeWorld, receiver: Receiver) -> None:
+    here = world()
+    here.accept("ana@example.com")
+    receiver.status = 503
+    start, tries = here.clock.moment, []
+    for minute in range(60 * 10):
+        before = len(receiver.requests)
+        here.poster.post_due(start + minute * MINUTE)
+        tries += [minute] * (len(receiver.requests) - before)
+    assert tries == [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 496]  # never more than four hours between two
+    receiver.status = 200
+    assert here.poster.post_due(start + 495 * MINUTE) == 0
+    assert here.poster.post_due(start + 736 * MINUTE) == 2
+    receiver.status = 503
+    here.accept("bo@example.com")
+    assert here.poster.post_due(start + 740 * MINUTE) == 0
+    receiver.status = 200
+    assert here.poster.post_due(start + 740 * MINUTE) == 2, "an acceptance ends the waiting"
+
+
+def test_what_is_refused_for_a_day_is_lost_and_the_service_still_knows_of_it(
+    world: MakeWorld, receiver: Receiver, tmp_path: Path
+) -> None:
+    here = world(ana=BOUNCE, bo=[Reaction(event="open", delay=timedelta(hours=20))])
+    here.accept("ana@example.com", "bo@example.com")
+    receiver.status = 503
+    for _ in range(30 * 4):
+        here.post_after(15 * MINUTE)
+    receiver.status = 200
+    here.post_after(timedelta(hours=4))
+    assert receiver.told == [("open", "bo@example.com")], "what happened later had its day yet to come"
+    lost = [json.loads(line) for line in posted_path(tmp_path).read_text().splitlines()]
+    assert [(line["event"], line["outcome"]) for line in lost[:2]] == [("processed", "lost"), ("bounce", "lost")]
+    here.accept("ana@example.com")
+    here.post_after(HOUR)
+    assert receiver.told[-1] == ("dropped", "ana@example.com")
+    here.kill()
+    here.start()
+    assert here.post_after(HOUR) == 0, "what is lost stays lost"
+
+
 @pytest.mark.parametrize("status", [0, 302, 400, 500])
 def test_a_refused_batch_is_posted_again_at_the_next_call(world: MakeWorld, receiver: Receiver, status: int) -> None:
     here = world()

@@ -2,7 +2,8 @@
 
 Everything an accepted mail leads to follows from the accept log, the recipients' reactions and the sandbox's time, so
 after a kill the same events come out again; those that were acknowledged are known from `posted.jsonl`. A kill
-between an acknowledgement and its record repeats one batch, as SendGrid itself does.
+between an acknowledgement and its record repeats one batch, as SendGrid itself does. What is refused is tried again at
+growing intervals of the sandbox's time, and is lost after a day.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from uptake.sandbox.fakegrid.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER, 
 from uptake.sandbox.fakegrid.suppressions import GLOBAL, Suppressions, group_list
 
 MAX_BATCH_BYTES = 768 * 1024
+FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=4)  # between two tries; each is twice the one before
+GIVES_UP_AFTER = timedelta(hours=24)
 
 # Written as SendGrid writes them; the line ends belong to the signed bytes.
 _OPEN, _BETWEEN, _CLOSE = b"[", b",\r\n", b"]\r\n"
@@ -104,11 +107,15 @@ class EventPoster:
         self._actions: deque[_Due] = deque()
         self._suppressed: dict[tuple[str, int | None], tuple[str, datetime]] = {}
         self._numbers = count()
+        self._down_since: datetime | None = None  # the webhook's first refusal since its last 2xx
+        self._wait = timedelta(0)
+        self.tries_again_at: datetime | None = None  #: nothing is posted before
 
     def post_due(self, now: datetime) -> int:
         """Post everything that has happened by `now`; return how much was acknowledged.
 
-        What is refused or unreachable stays and is tried again at the next call.
+        What is refused or unreachable is tried again at the next call, then after a minute, two, four ... up to four
+        hours; what happened a day ago, and was refused for a day, is lost.
         """
         for line in self._accepted.read_new():
             self._push(_Due(moment(line), next(self._numbers), line, None, ""))
@@ -179,15 +186,28 @@ class EventPoster:
 
     def _post_events(self, now: datetime) -> int:
         posted = 0
-        while self._events:
+        while self._events and (self.tries_again_at is None or now >= self.tries_again_at):
             batch, body = _first_batch(self._events)
             if not self._post_batch(body, now):
+                self._put_off(now)
                 break
+            self._down_since, self._wait, self.tries_again_at = None, timedelta(0), None
             self._remember(batch)
             for _ in batch:
                 self._events.popleft()
             posted += len(batch)
         return posted
+
+    def _put_off(self, now: datetime) -> None:
+        """Wait longer than the last time, and lose what was refused for a day. The service itself still knows of it."""
+        self._down_since = self._down_since or now
+        self.tries_again_at = now + self._wait
+        self._wait = min(max(2 * self._wait, FIRST_WAIT), LONGEST_WAIT)
+        lost = []
+        while self._events and now - max(self._events[0].at, self._down_since) >= GIVES_UP_AFTER:
+            lost.append(self._events.popleft())
+        if lost:
+            self._remember(lost, outcome="lost")
 
     def _post_batch(self, body: bytes, now: datetime) -> bool:
         timestamp = str(int(now.timestamp()))
