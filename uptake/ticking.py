@@ -15,6 +15,7 @@ from uptake.operations import reconcile as _reconcile
 from uptake.operations import send as _send
 from uptake.operations import tick as _tick
 from uptake.operations.record_delivery import record_delivery
+from uptake.operations.status import proven_duplicates
 from uptake.operations.tick_report import TickReport
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ def tick(home: Wiring, *, now: datetime | None = None) -> TickReport:
         witness=home.witness,
     )
     told = tell_of_tasks(home, clock)  # last of all: whoever is told of tasks stands in nobody's way
-    return TickReport(folded=folded, decided=decided, sent=sent, reconciled=reconciled, told=told)
+    has_heard = folded.new_events > 0 or reconciled is not None  # else there is nothing new to search
+    doubled = proven_duplicates(home.ledger) if has_heard else None
+    return TickReport(folded=folded, decided=decided, sent=sent, reconciled=reconciled, told=told, doubled=doubled)
 
 
 def tell_of_tasks(home: Wiring, clock: Clock) -> post_tasks.Posted | None:

@@ -37,7 +37,8 @@
         users.locale,
         users.created_at,
         cast(null as varchar) as consent_basis,
-        cast(null as timestamp) as consent_at
+        cast(null as timestamp) as consent_at,
+        cast(null as timestamp) as consent_expires_at
     from (
         select account_id, user_id from {{ traits }} where account_id is not null and user_id is not null
         union distinct

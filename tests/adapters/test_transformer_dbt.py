@@ -63,7 +63,8 @@ def test_contact_ids_are_those_of_python_for_any_text(build, home, tmp_path):
 
 def test_people_carry_addresses_but_no_table_does_and_no_file_holds_the_key(root, build, home, tmp_path):
     contacts = [
-        {"account_id": "a1", "user_id": "u1", "address": "ada@secret.example", "given_name": "Zarathustra"},
+        {"account_id": "a1", "user_id": "u1", "address": "ada@secret.example", "given_name": "Zarathustra",
+         "consent_basis": "implied", "consent_at": "2026-01-01", "consent_expires_at": "2028-01-01T00:00:00Z"},
         {"account_id": "a1", "user_id": "u2"},
     ]  # fmt: skip
     done = build(write(tmp_path, contacts=contacts, events_1=[event("2026-03-01T10:00:00Z")]))
@@ -74,11 +75,12 @@ def test_people_carry_addresses_but_no_table_does_and_no_file_holds_the_key(root
     assert {person["address"] for person in people} == {"ada@secret.example", None}
     assert people[0].keys() == {
         "contact_id", "account_id", "address", "given_name", "full_name", "role", "time_zone", "locale",
-        "consent_basis", "consent_at",
+        "consent_basis", "consent_at", "consent_expires_at",
     }  # fmt: skip
     assert {person["contact_id"] for person in people} == {
         contact_id(key, account_id="a1", user_id=user) for user in ("u1", "u2")
     }
+    assert {person["consent_expires_at"] for person in people} == {datetime(2028, 1, 1), None}  # noqa: DTZ001
     tables = rows(
         done, "select table_schema, table_name from information_schema.tables where table_type = 'BASE TABLE'"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.summaries.hostile import HOSTILE, check_is_data
 from uptake.domain.eligibility import Reason
 from uptake.operations.record_delivery import DeliveryResult
@@ -42,3 +44,10 @@ def test_a_tick_with_nothing_due_says_so_and_one_that_found_another_says_that() 
         assert line in text
     assert "stands in the way" not in text
     assert "another tick is running" in tick_headline(ticked(TickResult(status="another tick is running")))
+
+
+def test_a_mail_that_left_twice_is_the_first_thing_that_a_tick_tells() -> None:
+    told = tick_summary(replace(ticked(TickResult(status="done")), doubled=HOSTILE))
+    check_is_data(told)
+    assert told.split("\n\n")[1].startswith("**A mail left twice**")
+    assert "left twice" not in tick_summary(ticked(TickResult(status="done")))

@@ -197,6 +197,7 @@ class Contacts(Described):
     created_at: Moment | None = None
     consent_basis: Value | None = None
     consent_at: Moment | None = None
+    consent_expires_at: Moment | None = None
 
 
 class Subscriptions(Described):

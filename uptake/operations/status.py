@@ -65,12 +65,8 @@ def alarms(ledger: Ledger, *, now: datetime, tick_interval: timedelta) -> list[s
         )
     if held := sum(row["status"] == "held" for row in ledger.read("stuck_sends")):
         found.append(f"{held} messages are held: `uptake held` lists them, `uptake release` sends them again")
-    doubled = ledger.read("proven_duplicates")[0]
-    if doubled["count_sends"]:
-        found.append(
-            f"the mail service took {doubled['count_sends']} messages twice, the first is {doubled['first_send_id']}: "
-            "events name two messages of one send, and nobody had ordered it again"
-        )
+    if (doubled := proven_duplicates(ledger)) is not None:
+        found.append(doubled)
     posts = ledger.read("waiting_task_posts")[0]
     if posts["count_posts"]:
         found.append(
@@ -81,3 +77,14 @@ def alarms(ledger: Ledger, *, now: datetime, tick_interval: timedelta) -> list[s
     for playbook, harm in harm_of(ledger, releases, now=now).items():
         found += [f"the mail of {playbook}: {one.told}" for one in harm]
     return found
+
+
+def proven_duplicates(ledger: Ledger) -> str | None:
+    """Return in a sentence what the mail service proves to have taken twice; None when there is no such proof."""
+    doubled = ledger.read("proven_duplicates")[0]
+    if not doubled["count_sends"]:
+        return None
+    return (
+        f"the mail service took {doubled['count_sends']} messages twice, the first is {doubled['first_send_id']}: "
+        "events name two messages of one send, and nobody had ordered it again"
+    )

@@ -22,6 +22,7 @@ class TickReport:
     sent: SendResult
     reconciled: ReconcileResult | None = None  # where there was anything to ask the mail service's log
     told: Posted | None = None  # where the workspace has a task webhook
+    doubled: str | None = None  # what events prove to have left twice, where this tick heard any
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -59,4 +60,5 @@ class TickReport:
             "counts": dict(self.counts),
             "withheld": {str(reason): count for reason, count in self.sent.withheld.items()},
             "reasons": list(self.reasons),
+            "doubled": self.doubled,
         }

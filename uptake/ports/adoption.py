@@ -60,7 +60,8 @@ class Transformer(Protocol):
 
     def people(self, warehouse: Path) -> pa.Table:
         """Return `stg_people` of what was built: contact_id, account_id, address, given_name, full_name, role,
-        time_zone, locale, consent_basis, consent_at. Addresses go from here to the ledger and nowhere else.
+        time_zone, locale, consent_basis, consent_at, consent_expires_at. Addresses go from here to the ledger and
+        nowhere else.
         """
 
 

@@ -32,6 +32,8 @@ def tick_summary(report: TickReport) -> str:
     found = [(what, f"{count:,}") for what, count in outcomes.items() if count]
     decisions = [(*decision(name), f"{count:,}") for name, count in decided.counts.items()]
     parts = [f"# Tick: {tick_headline(report)}"]
+    if report.doubled is not None:
+        parts.append(f"**A mail left twice**: {cell(report.doubled)}.")
     if report.reasons:
         parts += ["## What stands in the way", bullets(report.reasons)]
     parts += [

@@ -16,7 +16,8 @@ final as (
         time_zone,
         locale,
         consent_basis,
-        consent_at
+        consent_at,
+        consent_expires_at
 
     from people
 

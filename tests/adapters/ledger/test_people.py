@@ -15,7 +15,7 @@ ANN, BOB = ("ann", "a1"), ("bob", "a1")
 
 def people(*rows, **kinds):
     names = ["contact_id", "account_id", "address", "given_name", "full_name", "role", "time_zone", "locale"]
-    names += ["consent_basis", "consent_at"]
+    names += ["consent_basis", "consent_at", "consent_expires_at"]
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names])
     return pa.Table.from_pylist([{**dict.fromkeys(names), **row} for row in rows], schema=schema)
 
@@ -131,11 +131,38 @@ def test_an_old_refusal_with_its_date_yields_to_a_newer_consent(world):
         assert [one["basis"] for one in consents(world)] == ["opt_in"]
 
 
-def test_a_consent_that_ended_is_not_shown(world):
-    world.load(ANN, consent="opt_in")
-    with world.ledger._store.write() as connection:
-        connection.execute(sa.text("update consents set expires_at = '2026-03-03 09:00:00.000000'"))
+def say(world, basis, *, ends=None, contact_id="ann"):
+    row = {**ROW, "contact_id": contact_id, "consent_basis": basis, "consent_expires_at": ends}
+    world.ledger.people.load(people(row, consent_expires_at=pa.timestamp("us", "UTC")), now=world.now)
+
+
+def test_a_consent_counts_until_the_moment_at_which_it_ends(world):
+    ends = world.now + timedelta(days=2)
+    say(world, "implied", ends=ends)
+    assert consents(world) == [{"basis": "implied", "expires_at": ends.replace(tzinfo=None), **hashed(world)}]
+    world.now = ends - timedelta(seconds=1)
+    assert consents(world) != []
+    world.now = ends
     assert consents(world) == []
+    say(world, "implied", ends=ends + timedelta(days=2))
+    assert consents(world) != [], "renewed"
+    say(world, "implied")
+    world.now += timedelta(days=900)
+    assert consents(world) != [], "and then for good"
+
+
+def test_a_refusal_never_ends_and_counts_again_after_the_consent_that_did(world):
+    say(world, "none", ends=world.now)
+    assert [one["basis"] for one in consents(world)] == ["none"]
+    world.now += timedelta(days=1)
+    say(world, "implied", ends=world.now + timedelta(days=1))
+    assert [one["basis"] for one in consents(world)] == ["implied"]
+    world.now += timedelta(days=1)
+    assert [one["basis"] for one in consents(world)] == ["none"]
+
+
+def hashed(world):
+    return {"address_hash": world.ledger.people.address_hash_of("ann")}
 
 
 def test_a_suppression_holds_for_every_later_address_check(world):

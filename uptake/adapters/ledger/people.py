@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from uptake import failpoints
 from uptake.adapters.ledger.arrow import fetch, stage, unstage
+from uptake.adapters.ledger.consent import REFUSED
 from uptake.adapters.ledger.record import end_contacts
 from uptake.adapters.ledger.schema import (
     OPEN,
@@ -74,8 +75,9 @@ class SqlPeople:
         hashes = [address_hash(self._keys.pseudonym, address) if address else None for address in addresses]
         columns["address_hash"] = pa.array(hashes, pa.string())
         columns["consent_basis"] = loaded["consent_basis"] if "consent_basis" in loaded.column_names else absent
-        given = loaded["consent_at"] if "consent_at" in loaded.column_names else absent
-        columns["consent_at"] = given.cast(pa.timestamp("us", getattr(given.type, "tz", None)))
+        for name in ("consent_at", "consent_expires_at"):
+            given = loaded[name] if name in loaded.column_names else absent
+            columns[name] = given.cast(pa.timestamp("us", getattr(given.type, "tz", None)))
         return pa.table(columns)
 
     def suppress(
@@ -236,12 +238,14 @@ def _add_consents(connection: sa.Connection, staged: sa.Table, now: datetime) ->
     """Record the consents and refusals (`none`) the source names; a newer date renews one, the same changes nothing."""
     basis = staged.c.consent_basis
     given_at = sa.func.max(sa.func.coalesce(staged.c.consent_at, sa.literal(now, sa.DateTime)))
+    expires_at = sa.func.min(sa.case((basis != REFUSED, staged.c.consent_expires_at)))  # a refusal never ends
     rows = (
         sa.select(
             staged.c.address_hash,
             basis,
             sa.literal(_LOADED),
             given_at,
+            expires_at,
             sa.literal(now, consents.c.recorded_at.type),
         )
         .where(staged.c.address_hash.is_not(None), basis.is_not(None), basis != "", ~_is_erased(staged))
@@ -249,15 +253,16 @@ def _add_consents(connection: sa.Connection, staged: sa.Table, now: datetime) ->
         .order_by(staged.c.address_hash)
     )
     query = insert(connection, consents).from_select(
-        ["address_hash", "basis", "source", "given_at", "recorded_at"], rows
+        ["address_hash", "basis", "source", "given_at", "expires_at", "recorded_at"], rows
     )
-    given = query.excluded.given_at
+    given, ends = query.excluded.given_at, query.excluded.expires_at
+    # Without a date of its own a consent counts from when it was first seen.
+    # Then it is renewed only when the source has said something else in between.
+    is_renewed = (given > consents.c.given_at) & sa.or_(given < now, _said_otherwise())
     connection.execute(
         query.on_conflict_do_update(
             index_elements=["address_hash", "basis", "source"],
-            set_={"given_at": given},
-            # Without a date of its own a consent counts from when it was first seen.
-            # Then it is renewed only when the source has said something else in between.
-            where=(given > consents.c.given_at) & sa.or_(given < now, _said_otherwise()),
+            set_={"given_at": sa.case((is_renewed, given), else_=consents.c.given_at), "expires_at": ends},
+            where=is_renewed | consents.c.expires_at.is_distinct_from(ends),
         )
     )

@@ -17,7 +17,8 @@ final as (
         locale,
         created_at,
         cast(null as varchar) as consent_basis,
-        cast(null as timestamp) as consent_at
+        cast(null as timestamp) as consent_at,
+        cast(null as timestamp) as consent_expires_at
 
     from contacts
 

@@ -30,7 +30,8 @@ typed as (
         {{ mapped(contacts, 'locale') }} as locale,
         {{ mapped(contacts, 'created_at', 'timestamp') }} as created_at,
         {{ mapped(contacts, 'consent_basis') }} as consent_basis,
-        {{ mapped(contacts, 'consent_at', 'timestamp') }} as consent_at
+        {{ mapped(contacts, 'consent_at', 'timestamp') }} as consent_at,
+        {{ mapped(contacts, 'consent_expires_at', 'timestamp') }} as consent_expires_at
 
     from extracted
 
@@ -49,7 +50,8 @@ described as (
         locale,
         created_at,
         consent_basis,
-        consent_at
+        consent_at,
+        consent_expires_at
 
     from typed
     where account_id is not null and user_id is not null
@@ -91,7 +93,8 @@ final as (
         described.locale,
         described.created_at,
         described.consent_basis,
-        described.consent_at
+        described.consent_at,
+        described.consent_expires_at
 
     from described
     full outer join seen

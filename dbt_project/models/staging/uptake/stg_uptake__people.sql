@@ -8,7 +8,7 @@ extracted as (
         cast(line as varchar) as line,
         {{ fields('line', [
             'account_id', 'user_id', 'address', 'given_name', 'full_name', 'role', 'time_zone', 'locale', 'created_at',
-            'consent_basis', 'consent_at'
+            'consent_basis', 'consent_at', 'consent_expires_at'
         ]) }} as fields
 
     from lines
@@ -29,7 +29,8 @@ typed as (
         {{ text_or_null('fields[8]') }} as locale,
         {{ timestamp_or_null('fields[9]') }} as created_at,
         {{ text_or_null('fields[10]') }} as consent_basis,
-        {{ timestamp_or_null('fields[11]') }} as consent_at
+        {{ timestamp_or_null('fields[11]') }} as consent_at,
+        {{ timestamp_or_null('fields[12]') }} as consent_expires_at
 
     from extracted
 
@@ -49,7 +50,8 @@ final as (
         locale,
         created_at,
         consent_basis,
-        consent_at
+        consent_at,
+        consent_expires_at
 
     from typed
     where account_id is not null and user_id is not null
