@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
@@ -199,6 +202,43 @@ def test_what_a_person_said_goes_with_them_to_a_new_address(world, reason, follo
     stopped = world.ledger.enrollments.tables(now=later)["suppressions"].to_pylist()
     expected = [{"address_hash": one, "topic": "training"} for one in ((old, new) if follows else (old,))]
     assert sorted(stopped, key=str) == sorted(expected, key=str)
+
+
+def test_who_unsubscribes_while_a_new_address_is_loaded_stops_that_one_too(world, open_again):
+    """The load looks for stops that go along; one that is about to be committed must not fall between."""
+    world.load(ANN)
+    old, other = hashed(world)["address_hash"], open_again()
+    with ThreadPoolExecutor() as pool:
+        with other._store.write() as connection:
+            other._store.stop(connection)
+            loading = pool.submit(
+                world.ledger.people.load, people({**ROW, "address": "ann@new.invalid"}), now=world.now
+            )
+            time.sleep(0.3)
+            stop = Stop(
+                address_hash=old, topic="", reason=SuppressionReason.UNSUBSCRIBED,
+                source="one_click", suppressed_at=world.now,
+            )  # fmt: skip
+            suppress(connection, [stop], now=world.now)
+        loading.result()
+    stopped = {
+        row["address_hash"] for row in world.ledger.enrollments.tables(now=world.now)["suppressions"].to_pylist()
+    }
+    assert hashed(world)["address_hash"] in stopped
+
+
+def test_an_unsubscribe_of_somebody_forgotten_holds_once_they_are_loaded_again(world, tmp_path):
+    """A restored ledger may know nobody whom a token names: what was answered with 2xx must hold all the same."""
+    world.ledger.people.unsubscribe("ann", topic="training", source="one_click", now=world.now)
+    later = world.now + timedelta(days=1)
+    for moment in (later, later + timedelta(days=1)):
+        world.ledger.people.load(people(ROW), now=moment)
+        stopped = world.ledger.enrollments.tables(now=moment)["suppressions"].to_pylist()
+        assert stopped == [{**hashed(world), "topic": "training"}]
+    (row,) = world.ledger.read("contact_suppressions", contact_id="ann")
+    assert row["suppressed_at"] == world.now, "whoever takes it back later has the last word"
+    world.ledger.export(tmp_path)
+    assert pq.read_table(tmp_path / "preferences.parquet").num_rows == 0, "it is no answer about a feature"
 
 
 def test_a_stop_that_was_taken_back_stays_behind(world):

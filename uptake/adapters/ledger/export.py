@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from uptake.adapters.ledger.arrow import TIMESTAMP, fetch
+from uptake.adapters.ledger.people import UNSUBSCRIBED
 from uptake.adapters.ledger.schema import (
     decisions,
     delivery_events,
@@ -56,6 +57,8 @@ def export(connection: sa.Connection, directory: Path) -> None:
         schema = SCHEMAS[table.name]
         columns = [_OTHERWISE[table, name] if (table, name) in _OTHERWISE else table.c[name] for name in schema.names]
         query = sa.select(*columns).order_by(*table.primary_key.columns)
+        if table is preferences:
+            query = query.where(table.c.kind != UNSUBSCRIBED)
         draft = directory / f".{table.name}.parquet"
         pq.write_table(fetch(connection, query, schema), draft)
         draft.replace(directory / f"{table.name}.parquet")

@@ -35,6 +35,8 @@ from uptake.ports import Keys
 
 _FIELDS = ("account_id", "address", "address_hash", "given_name", "full_name", "role", "time_zone", "locale")
 _ENDING = pa.schema({"enrollment_id": pa.int64(), "contact_id": pa.string(), "reason": pa.string()})
+#: Kind of a preference: an unsubscribe of somebody whose address was not known.
+UNSUBSCRIBED = "unsubscribed"
 _LOADED = "source data"  # source of consents that refresh brings
 #: What a person said, not what an address did: it goes with the person to a new address.
 _SAID = (SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED, SuppressionReason.IMPORTED)
@@ -58,9 +60,12 @@ class SqlPeople:
         loaded = _first_of_each(self._hashed(people)).sort_by("contact_id")
         with self._store.write() as connection:
             staged = stage(connection, "people", loaded)
-            if moved := _stops_of_the_moved(connection, staged):
-                self._store.stop(connection)
-                suppress(connection, moved, now=now)
+            self._store.stop(connection)  # who stops meanwhile waits: else it would hold for the old address alone
+            suppress(
+                connection,
+                [*_stops_of_the_moved(connection, staged), *_stops_of_the_unknown(connection, staged)],
+                now=now,
+            )
             count = _upsert(connection, staged, now)
             _add_consents(connection, staged, now)
             unstage(connection, staged)
@@ -93,11 +98,15 @@ class SqlPeople:
     def unsubscribe(self, contact_id: str, *, topic: str | None, source: str, now: datetime) -> None:
         """Stop all mail (topic None) or one topic to every address this contact has or was mailed at.
 
-        It counts from the commit of this call on, for all of these addresses or for none.
+        It counts from the commit of this call on, for all of these addresses or for none. Of whom no address is known
+        (a restored ledger has forgotten them) it is kept until they are loaded.
         """
         with self._store.write() as connection:
             self._store.stop(connection)
             known = _address_hashes(connection, contact_id)
+            if not known:
+                row = {"contact_id": contact_id, "kind": UNSUBSCRIBED, "value": topic or "", "given_at": now}
+                connection.execute(sa.insert(preferences).values(**row))
             reason = SuppressionReason.UNSUBSCRIBED
             suppress(connection, [_stop(one, topic, reason, source, now) for one in known], now=now)
             failpoints.at("stop: uncommitted")
@@ -199,6 +208,18 @@ def _stops_of_the_moved(connection: sa.Connection, staged: sa.Table) -> list[Sto
         Stop(**{**dict(found._mapping), "reason": SuppressionReason(found.reason)})
         for found in connection.execute(query)
     ]
+
+
+def _stops_of_the_unknown(connection: sa.Connection, staged: sa.Table) -> list[Stop]:
+    """Return what contacts stopped while nobody knew their address."""
+    row = preferences.c
+    query = (
+        sa.select(staged.c.address_hash, row.value, row.given_at)
+        .join(preferences, (row.contact_id == staged.c.contact_id) & (row.kind == UNSUBSCRIBED))
+        .where(staged.c.address_hash.is_not(None))
+    )
+    reason = SuppressionReason.UNSUBSCRIBED
+    return [_stop(found, topic, reason, "kept unsubscribe", at) for found, topic, at in connection.execute(query)]
 
 
 def _upsert(connection: sa.Connection, staged: sa.Table, now: datetime) -> int:
