@@ -30,6 +30,7 @@ def test_the_body_is_what_sendgrid_expects():
     assert body["from"] == {"email": "ada@acme.example", "name": "Ada of Acme Support"}
     assert body["reply_to"] == {"email": "help@acme.example", "name": "Help"}
     assert body["asm"] == {"group_id": 7}
+    assert body["categories"] == ["activate"]
     assert [part["type"] for part in body["content"]] == ["text/plain", "text/html"]
     assert body["tracking_settings"] == {
         "click_tracking": {"enable": False, "enable_text": False},
@@ -56,6 +57,17 @@ def test_nothing_about_a_person_is_outside_their_personalization():
     body = json.loads(a_mailer().render(a_batch(a_recipient(0))).body)
     del body["personalizations"]
     assert not re.search(r"eve|s0|t0", json.dumps(body), re.IGNORECASE)
+
+
+def test_a_sandboxed_body_asks_to_be_validated_only():
+    """Without it the very same request would be real mail."""
+    body = json.loads(a_mailer(sandbox=True).render(a_batch(a_recipient())).body)
+    assert body["mail_settings"] == {"sandbox_mode": {"enable": True}}
+
+
+def test_who_has_no_name_is_written_to_by_address():
+    body = json.loads(a_mailer().render(a_batch(a_recipient(0, full_name=None))).body)
+    assert body["personalizations"][0]["to"] == [{"email": "eve0@customer.example"}]
 
 
 def test_tracking_is_on_only_when_asked_for():

@@ -130,6 +130,20 @@ def test_another_key_or_no_key_believes_nothing():
     assert not verify(BODY, signature=sign(STAMP, BODY), timestamp=STAMP, keys=(), now=NOW)
 
 
+def test_a_key_is_read_as_sendgrid_shows_it():
+    shown = base64.b64encode(PUBLIC[0].public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
+    keys = public_keys(f" {shown}\n", shown)
+    assert len(keys) == 2
+    assert verify(BODY, signature=sign(STAMP, BODY), timestamp=STAMP, keys=keys[:1], now=NOW)
+
+
+@pytest.mark.parametrize(("given", "kept"), [(0, 0), ("7", 7), (2**31 - 1, 2**31 - 1), (2**31, None), (-1, None),
+                                            ("9" * 10, None), ("1" * 11, None), (True, None), ("x", None)])  # fmt: skip
+def test_a_group_is_a_number_that_any_database_takes(given, kept):
+    (event,), _ = read(an_event(event="group_unsubscribe", asm_group_id=given))
+    assert event.topic_group == kept
+
+
 def test_two_keys_are_believed_while_one_replaces_the_other():
     other = ec.generate_private_key(ec.SECP256R1())
     keys = (other.public_key(), *PUBLIC)
@@ -229,8 +243,9 @@ def test_new_kinds_of_event_are_kept_and_counted_as_other():
     assert (event.event, event.kind, unreadable) == (DeliveryEventType.OTHER, "account_status_change", 0)
 
 
-def test_what_a_server_says_is_kept_without_the_address():
-    (event,), _ = read(an_event(event="bounce", reason="550 <eve@customer.example> unknown"))
+@pytest.mark.parametrize("field", ["reason", "response"])
+def test_what_a_server_says_is_kept_without_the_address(field):
+    (event,), _ = read(an_event(event="bounce", **{field: "550 <eve@customer.example> unknown"}))
     assert event.reason == "550 <[address]> unknown"
 
 
