@@ -271,3 +271,14 @@ def test_batches_that_are_folded_together_are_told_apart(world, sent):
     assert delivery.fold_all(read, now=world.now) == [1, 1]
     assert delivery.unfolded(9) == []
     assert row(world, sent)["status"] == "delivered"
+
+
+def test_what_was_heard_before_a_send_was_planned_counts_with_what_comes_after(world):
+    """In a ledger that had forgotten it: else the order of events would decide what became of a mail."""
+    world.load(ANN)
+    world.enter(ANN)
+    send_id = world.send_of("ann")
+    fold(world, event(world, Type.BOUNCE, send_id, minutes=2, detail="bounce"))
+    world.record(("ann", "why", "send"))
+    fold(world, event(world, Type.PROCESSED, send_id))
+    assert row(world, send_id)["status"] == "bounced"
