@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +121,21 @@ class Uptake(Wiring):
             self.snapshots,
             self.ledger,
             name=name,
+            git_sha=self.git_sha,
+            now=now or self.clock.now(),
+            against=against,
+        )
+
+    def plans(
+        self, names: Sequence[str], *, now: datetime | None = None, against: str | None = None
+    ) -> Iterator[_plan.PlanResult]:
+        """Plan playbooks one after the other, over one state of the ledger."""
+        return _plan.plans(
+            self.playbooks,
+            self.journeys,
+            self.snapshots,
+            self.ledger,
+            names=names,
             git_sha=self.git_sha,
             now=now or self.clock.now(),
             against=against,
@@ -260,14 +275,17 @@ class Uptake(Wiring):
 
     def explain(self, contact_id: str, playbook: str | None = None) -> Explanation:
         """Say why a contact did or did not get a mail."""
-        return _explain.explain(
-            self.journeys,
-            self.snapshots,
-            self.ledger,
-            contact_id=contact_id,
-            playbook=playbook,
-            now=self.clock.now(),
-        )
+        from uptake.adapters.no_pandas import no_pandas
+
+        with no_pandas():
+            return _explain.explain(
+                self.journeys,
+                self.snapshots,
+                self.ledger,
+                contact_id=contact_id,
+                playbook=playbook,
+                now=self.clock.now(),
+            )
 
     def control(
         self,

@@ -21,23 +21,25 @@ app = typer.Typer()
 
 @app.command()
 def plan(
-    playbook: str,
+    playbooks: Annotated[list[str], typer.Argument(metavar="PLAYBOOK...", help="Which; each is planned alone")],
     against: Annotated[str | None, typer.Option(help="A snapshot's id: who enters and leaves between the two")] = None,
     now: Annotated[datetime | None, typer.Option("--now", help="As if it were this moment (UTC)")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for each who enters or is left out")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show who would enter a playbook now, in which arm, and what they would get. Mails nobody."""
+    """Show who would enter playbooks now, in which arm, and what they would get. Mails nobody."""
     from uptake.summaries.plan import plan_summary
     from uptake.summaries.plan_list import COLUMNS, as_rows
 
     if as_csv and as_json:
         raise UsageError("print the plan as CSV or as JSON, not as both")
-    found = open_home().plan(playbook, now=utc(now), against=against)
+    if as_csv and len(playbooks) > 1:
+        raise UsageError(f"print one plan as CSV, not {len(playbooks)} as one")
+    found = open_home().plans(playbooks, now=utc(now), against=against)
     if as_csv:
-        _print_csv(COLUMNS, as_rows(found))
-    else:
-        show(found, as_json=as_json, markdown=plan_summary)
+        _print_csv(COLUMNS, as_rows(next(found)))
+    for planned in found:
+        show(planned, as_json=as_json, markdown=plan_summary)
 
 
 @app.command()

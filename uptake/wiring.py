@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from uptake.domain.catalogue import MAPPING_SUFFIXES
 from uptake.errors import SettingsError, TransformError
 
 if TYPE_CHECKING:
@@ -118,10 +119,8 @@ class Wiring:
     @property
     def mapping(self) -> Path | None:
         """The mapping file that is the source, where it is one."""
-        from uptake.adapters.source_mapping import SUFFIXES
-
         source = self.settings.source
-        own = Path(source) if source.endswith(SUFFIXES) else None
+        own = Path(source) if source.endswith(MAPPING_SUFFIXES) else None
         shipped = self.settings.dbt_project_dir / "mappings" / f"{source}.yml"
         return own or (shipped if shipped.is_file() else None)
 

@@ -1,12 +1,13 @@
 """Plans and ticks of five playbooks over a customer base with as many open enrollments as contacts. Ours is
-`operations.plan` and `operations.tick` with the real ledger (SQLite, every commit synced). Nothing is sent, because a
-tick only decides; the mails it planned are marked as accepted in between. The floor is one script of DuckDB written for
-these five playbooks: it reads the same columns of the same files and the same tables of a ledger of its own, evaluates
-the same predicates, joins, ranks and caps, and writes the same rows with `executemany`. Both must decide the same for
-every playbook, arm, stage and reason. Five steps: plans before anybody is in; a tick that takes everybody in; a tick an
-hour later that finds nothing new; plans, and a tick, on the next day, on which some use something new and some are new.
-Each step runs in a process of its own, which has seen nothing yet; modules are imported before the clock starts. Of a
-tenth of the contacts the medians of all rounds count; all of them are measured in one round, which takes long enough.
+`operations.plan`, five playbooks in one command, and `operations.tick` with the real ledger (SQLite, every commit
+synced). Nothing is sent, because a tick only decides; the mails it planned are marked as accepted in between. The
+floor is one script of DuckDB written for these five playbooks: it reads the same columns of the same files and the
+same tables of a ledger of its own, evaluates the same predicates, joins, ranks and caps, and writes the same rows
+with `executemany`. Both must decide the same for every playbook, arm, stage and reason. Five steps: plans before
+anybody is in; a tick that takes everybody in; a tick an hour later that finds nothing new; plans, and a tick, on the
+next day, on which some use something new and some are new. Each step runs in a process of its own, which has seen
+nothing yet; modules are imported before the clock starts. Of a tenth of the contacts the medians of all rounds
+count; all of them are measured in one round, which takes long enough.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from uptake.adapters.journeys_duckdb import DuckJourneys
 from uptake.adapters.ledger import open_ledger
 from uptake.domain.playbooks import Release
 from uptake.operations.approve import approve
-from uptake.operations.plan import plan
+from uptake.operations.plan import plans
 from uptake.operations.tick import tick
 from uptake.ports import Snapshot
 
@@ -180,17 +181,17 @@ def by_uptake(step: str, folder: Path, path: Path) -> Measured:
     ledger = open_ledger(f"sqlite:///{path}", KEYS)
     journeys, world = DuckJourneys(), _World(snapshot(folder, day))
 
-    def plans() -> object:
+    def made() -> object:
         found = {}
-        for name in sorted(PLAYBOOKS):
-            one = plan(world, journeys, world, ledger, name=name, git_sha="sha", now=now).plan
-            found[name] = [one.count_accounts, one.count_contacts, one.summary["first_tick"]]
+        for planned in plans(world, journeys, world, ledger, names=sorted(PLAYBOOKS), git_sha="sha", now=now):
+            one = planned.plan
+            found[one.playbook] = [one.count_accounts, one.count_contacts, one.summary["first_tick"]]
         return found
 
     def ticks() -> None:
         tick(journeys, world, ledger, now=now, git_sha="sha", owner="bench:1")
 
-    done = here(plans if step.startswith("plan") else ticks)
+    done = here(made if step.startswith("plan") else ticks)
     if step == "plan":  # what is approved on the first day counts on the second
         for name in PLAYBOOKS:
             newest = ledger.releases.latest_plan(name)

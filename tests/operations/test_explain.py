@@ -1,3 +1,4 @@
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -20,6 +21,51 @@ def treated(town):
         "select contact_id from enrollment_contacts join enrollments using (enrollment_id)"
         " join people using (contact_id) where arm = 'treatment' and time_zone = 'Europe/Berlin' order by 1"
     )[0][0]
+
+
+class Whole:
+    """Ledger and journeys that look at everybody, whomever they are asked about."""
+
+    def __init__(self, of):
+        self.of = of
+
+    def __getattr__(self, name):
+        return getattr(self.of, name)
+
+    @property
+    def enrollments(self):
+        return Whole(self.of.enrollments)
+
+    def tables(self, *, now, account_id):
+        assert account_id is not None
+        return self.of.tables(now=now)
+
+    def near(self, accounts):
+        assert accounts
+        return self.of
+
+
+def test_what_is_near_an_account_is_all_that_matters_to_it(town, now):
+    town.settle(12, shared_addresses=True, prefix="sharing", seed=5)
+    rival = {"priority": 10, "stages": {"first": {"email": "first.md"}, "call": {"task": "Call", "after": "1d"}}}
+    town.releases |= {"beta": town.release("beta", holdout=0.3, **rival)}
+    town.publish(snapshot_id="shared")
+    for name in ("alpha", "beta"):
+        town.approve(name)
+    town.tick()
+    later = now + 3.1 * DAY
+    town.send()
+    town.publish(later, snapshot_id="later")
+    told = set()
+    mailboxes = Counter(one["address"] for one in town.contacts.values())
+    for contact_id in [key for key, one in town.contacts.items() if mailboxes[one["address"]] > 1][:4]:
+        asked = {"contact_id": contact_id, "now": later}
+        found = explain(town.journeys, town, town.ledger, **asked)
+        assert found == explain(Whole(town.journeys), town, Whole(town.ledger), **asked)
+        told |= {one.left_out for one in found.playbooks}
+        stages = [entry.next_stage for one in found.playbooks for entry in one.enrollments if entry.next_stage]
+        told |= {(stage.kind, stage.reason) for stage in stages}
+    assert len(told) > 2, told
 
 
 def test_before_entry_each_predicate_is_told_with_the_value_seen(town, now):

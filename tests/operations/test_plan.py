@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from uptake.errors import Held
+from uptake.operations.plan import plan, plans
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
@@ -38,6 +39,15 @@ def test_plan_and_ledger_agree_in_any_town(seed, holdout, tmp_path_factory, town
     )
     other.ledger.close()
     assert sorted(shown) == sorted(found)
+
+
+def test_playbooks_planned_together_are_planned_as_if_alone(town, playbooks, now):
+    town.releases["beta"] = town.release("beta", priority=10, holdout="30%")
+    asked = {"git_sha": "abc", "now": now}
+    alone = [plan(playbooks, town.journeys, town, town.ledger, name=name, **asked) for name in ("alpha", "beta")]
+    together = list(plans(playbooks, town.journeys, town, town.ledger, names=["alpha", "beta"], **asked))
+    assert [one.plan.plan_id for one in together] == [one.plan.plan_id for one in alone]
+    assert [one.plan.summary["first_tick"] for one in together] == [one.plan.summary["first_tick"] for one in alone]
 
 
 def test_a_plan_is_stored_with_all_that_is_shown(town):

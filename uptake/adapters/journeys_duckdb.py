@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -31,6 +31,10 @@ class DuckJourneys:
         self._marts = marts or LoadedMarts()
         self._entries: Memory[Entry] = Memory()  # by playbook
         self._advances: Memory[Advance] = Memory()  # the last one
+
+    def near(self, accounts: Collection[str]) -> DuckJourneys:
+        """Return the same rules over what snapshots say of these accounts alone."""
+        return DuckJourneys(LoadedMarts(accounts=accounts))
 
     def entrants(
         self,

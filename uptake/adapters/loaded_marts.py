@@ -7,11 +7,14 @@ temporary tables and registered rows of one never meet those of another.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 from threading import Lock
 
 import duckdb
+import pyarrow as pa
 
+from uptake.adapters.marts import MARTS
 from uptake.adapters.snapshots_duckdb import open_marts
 from uptake.errors import SnapshotError
 from uptake.ports import Snapshot
@@ -32,9 +35,10 @@ _KEPT = 3  # a tick's own snapshot, loaded or not, and the one that messages sti
 
 
 class LoadedMarts:
-    """Opens snapshots, and keeps the last few."""
+    """Opens snapshots, and keeps the last few; with `accounts`, what they say of these accounts alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, accounts: Collection[str] | None = None) -> None:
+        self._accounts = accounts
         self._opened: OrderedDict[tuple[Path, bool], duckdb.DuckDBPyConnection] = OrderedDict()
         self._lock = Lock()
 
@@ -44,13 +48,13 @@ class LoadedMarts:
         For a few questions a large snapshot stays in its files, of which each reads the columns that it names: loading
         all of it would take more time and memory than they do.
         """
-        is_small = sum(snapshot.manifest.get("row_counts", {}).values()) < _FEW_ROWS
+        is_small = self._accounts is not None or sum(snapshot.manifest.get("row_counts", {}).values()) < _FEW_ROWS
         is_loaded = is_small or not few_questions
         with self._lock:
             key = snapshot.directory.resolve(), is_loaded
             if key not in self._opened:
                 marts = open_marts(snapshot, threads=1 if is_small else None, memory=_MEMORY)
-                self._opened[key] = _loaded(marts, snapshot) if is_loaded else marts
+                self._opened[key] = _loaded(marts, snapshot, self._accounts) if is_loaded else marts
             self._opened.move_to_end(key)
             while len(self._opened) > _KEPT:
                 self._opened.popitem(last=False)[1].close()
@@ -63,15 +67,22 @@ class LoadedMarts:
                 self._opened.popitem()[1].close()
 
 
-def _loaded(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+def _loaded(
+    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, accounts: Collection[str] | None
+) -> duckdb.DuckDBPyConnection:
     """Turn the views on the files into tables."""
+    wanted = pa.table({"account_id": pa.array(sorted(accounts or ()), pa.string())})
+    connection.register("accounts_wanted", wanted)
     try:
         for mart in LOADED:
+            only = "semi join accounts_wanted using (account_id)"
+            is_narrowed = accounts is not None and "account_id" in MARTS[mart].names
             connection.execute(
-                f"create table {mart}_loaded as from {mart}; drop view {mart};"
+                f"create table {mart}_loaded as from {mart} {only if is_narrowed else ''}; drop view {mart};"
                 f" alter table {mart}_loaded rename to {mart}"
             )
     except duckdb.Error as error:
         connection.close()
         raise SnapshotError(f"snapshot {snapshot.snapshot_id}: {str(error).splitlines()[0]}") from error
+    connection.unregister("accounts_wanted")
     return connection

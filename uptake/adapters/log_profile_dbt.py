@@ -12,7 +12,8 @@ import duckdb
 from ruamel.yaml import YAML
 
 from uptake.adapters.log_profile_duckdb import StagedEvents
-from uptake.adapters.source_mapping import SUFFIXES, read_mapping
+from uptake.adapters.source_mapping import read_mapping
+from uptake.domain.catalogue import MAPPING_SUFFIXES
 from uptake.errors import TransformError
 
 _MAPPED = "mapping"  # the folder that stages every mapping
@@ -45,7 +46,7 @@ class DbtStagedEvents:
 
     def mapping_of(self, source: str) -> Path | None:
         """Return the mapping file that a source is; None when it is none, or a folder of models."""
-        return Path(source) if source.endswith(SUFFIXES) else self._mappings.get(source)
+        return Path(source) if source.endswith(MAPPING_SUFFIXES) else self._mappings.get(source)
 
     def __call__(self, source: str, raw: Path) -> StagedEvents:
         """Return the staged events of a source, or of a mapping file, over a raw folder. Raises TransformError."""

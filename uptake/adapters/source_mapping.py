@@ -31,7 +31,6 @@ from uptake.adapters.source_mapping_model import (
 )
 from uptake.errors import TransformError
 
-SUFFIXES = (".yml", ".yaml")  # a source that ends like this is a mapping
 INTO = "->"  # leads into an object: `properties->plan`
 
 _SAMPLE_FILES, _SAMPLE_LINES = 20, 500  # what is looked at to find a column

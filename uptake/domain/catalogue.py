@@ -9,6 +9,9 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+#: A source that ends like this is a mapping file.
+MAPPING_SUFFIXES = (".yml", ".yaml")
+
 #: What a proposed row says until somebody knows better.
 _ADOPTED_DAYS = 3
 _WEIGHT = 1.0

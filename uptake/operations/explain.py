@@ -53,7 +53,6 @@ def explain(
     gate = fresh_gate(snapshots, ledger, now)
     if gate.snapshot is None:
         raise Refused(f"nothing can be explained: {gate.held}")
-    tables = ledger.enrollments.tables(now=now)
     approved = {approval.playbook: approval for approval in ledger.releases.approved()}
     releases = {name: approval.release for name, approval in approved.items()}
     if playbook is not None and playbook not in releases:
@@ -63,17 +62,18 @@ def explain(
         releases[playbook] = ledger.releases.version(plan.version_id)
     if playbook is not None:
         releases = {playbook: releases[playbook]}
-    person = _person(journeys, gate.snapshot, tables, contact_id, next(iter(releases.values()), None))
+    account_id = _account(journeys, gate.snapshot, ledger, contact_id, next(iter(releases.values()), None))
+    tables = ledger.enrollments.tables(now=now, account_id=account_id)
     asked = _Asked(
-        journeys=journeys,
+        everybody=journeys,
+        journeys=journeys.near({account_id, *tables["people"]["account_id"].to_pylist()}),
         ledger=ledger,
         gate=gate,
         snapshot=gate.snapshot,
-        everybody=tables,
-        tables=_around(tables, person["account_id"]),
+        tables=tables,
         controls=ledger.releases.controls(),
         contact_id=contact_id,
-        account_id=person["account_id"],
+        account_id=account_id,
         now=now,
         history=history_of(ledger, contact_id),
     )
@@ -98,11 +98,11 @@ def explain(
 class _Asked:
     """What every part of the answer needs."""
 
-    journeys: Journeys
+    everybody: Journeys
+    journeys: Journeys  # of those around this account
     ledger: Ledger
     gate: Gate
     snapshot: Snapshot
-    everybody: Mapping[str, pa.Table]
     tables: Mapping[str, pa.Table]  # of those around this account
     controls: ControlState
     contact_id: str
@@ -111,33 +111,14 @@ class _Asked:
     history: Mapping[int, tuple[Happened, ...]]  # of this contact, by enrollment
 
 
-def _person(
-    journeys: Journeys,
-    snapshot: Snapshot,
-    tables: Mapping[str, pa.Table],
-    contact_id: str,
-    release: Release | None,
-) -> Mapping[str, Any]:
-    """Return a row with the contact's account_id. Raises Refused when nobody knows the contact."""
-    known = _where(tables["people"], "contact_id", contact_id)
-    if not known and release is not None:
-        known = journeys.taught(release, snapshot, contact_id=contact_id).to_pylist()
-    if not known:
+def _account(journeys: Journeys, snapshot: Snapshot, ledger: Ledger, contact_id: str, release: Release | None) -> str:
+    """Return the contact's account. Raises Refused when nobody knows the contact."""
+    known = ledger.people.person(contact_id)
+    if known is None and release is not None:
+        known = next(iter(journeys.taught(release, snapshot, contact_id=contact_id).to_pylist()), None)
+    if known is None:
         raise Refused(f"nobody knows contact {contact_id!r}: neither the ledger nor snapshot {snapshot.snapshot_id}")
-    return known[0]
-
-
-def _around(tables: Mapping[str, pa.Table], account_id: str) -> Mapping[str, pa.Table]:
-    """Keep of what is open only the account's own, and that of accounts it shares an address with.
-
-    Nobody else can win the address or take the room in a cap.
-    """
-    people = tables["people"]
-    own = people.filter(pc.equal(people["account_id"], account_id))["address_hash"].drop_null().unique()
-    near = people.filter(pc.is_in(people["address_hash"], own))["account_id"].unique().to_pylist()
-    accounts = pa.array({account_id, *near}, pa.string())
-    enrollments = tables["enrollments"]
-    return {**tables, "enrollments": enrollments.filter(pc.is_in(enrollments["account_id"], accounts))}
+    return str(known["account_id"])
 
 
 def _playbook(
@@ -194,7 +175,8 @@ def _entries_held(asked: _Asked, approval: Approved | None, *, enters: bool) -> 
     if asked.gate.held is not None:
         return asked.gate.held
     if enters:
-        seen = look(asked.journeys, approval, asked.snapshot, asked.everybody, asked.ledger, asked.controls, asked.now)
+        tables = asked.ledger.enrollments.tables(now=asked.now)
+        seen = look(asked.everybody, approval, asked.snapshot, tables, asked.ledger, asked.controls, asked.now)
         return None if seen.hold is None else seen.hold.reason
     hold = entries_held(approval, asked.controls, asked.now, goal_hash=goal_hash(asked.snapshot, approval.release))
     if hold is not None:

@@ -15,7 +15,7 @@ from uptake.domain.detectable import HOPELESS, WORST_RATE, detectable_lift
 from uptake.domain.edits import changes
 from uptake.domain.playbooks import Edits, Release
 from uptake.operations.definitions import counting_releases
-from uptake.operations.hypothetical import as_if_in
+from uptake.operations.hypothetical import around, as_if_in
 from uptake.ports import Entry, Journeys, Ledger, Snapshot
 
 _VERDICTS = pa.schema([(name, pa.string()) for name in ("contact_id", "stage_key", "verdict", "reason")])
@@ -33,10 +33,11 @@ def first_tick(
 ) -> pa.Table:
     """Return what a tick would decide for the entrants once they are in: contact_id, stage_key, verdict, reason.
 
-    Everybody who is in already contends with them for addresses and caps, as in the tick itself.
+    Whoever is in already contends with them for addresses and caps, as in the tick itself.
     """
     if entry.contacts.num_rows == 0:
         return _VERDICTS.empty_table()
+    tables = around(tables, entry.contacts["account_id"].unique())
     releases, following = counting_releases(ledger, tables["enrollments"], ledger.releases.approved())
     advance = journeys.advance(
         {**releases, _NEW: release},

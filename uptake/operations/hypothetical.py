@@ -1,4 +1,4 @@
-"""The ledger's tables as they would be if somebody had entered. Nothing is written."""
+"""The ledger's tables as they would be if somebody had entered, and what of them matters. Nothing is written."""
 
 from __future__ import annotations
 
@@ -7,8 +7,21 @@ from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from uptake.ports import Entry
+
+
+def around(tables: Mapping[str, pa.Table], accounts: pa.Array) -> dict[str, pa.Table]:
+    """Return the tables with the enrollments of these accounts, and of accounts they share an address with, alone.
+
+    Nobody else can win an address of theirs, or take the room in a cap.
+    """
+    people, enrollments = tables["people"], tables["enrollments"]
+    own = people.filter(pc.is_in(people["account_id"], accounts))["address_hash"].drop_null().unique()
+    near = people.filter(pc.is_in(people["address_hash"], own))["account_id"].unique()
+    is_near = pc.or_(*(pc.is_in(enrollments["account_id"], some) for some in (accounts, near)))
+    return {**tables, "enrollments": enrollments.filter(is_near)}
 
 
 def as_if_in(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -53,7 +53,23 @@ def plan(
     now: datetime,
     against: str | None = None,
 ) -> PlanResult:
-    """Compute and store the plan of one playbook over the current snapshot.
+    """Compute and store the plan of one playbook; see `plans`."""
+    (planned,) = plans(playbooks, journeys, snapshots, ledger, names=[name], git_sha=git_sha, now=now, against=against)
+    return planned
+
+
+def plans(
+    playbooks: Playbooks,
+    journeys: Journeys,
+    snapshots: Snapshots,
+    ledger: Ledger,
+    *,
+    names: Sequence[str],
+    git_sha: str,
+    now: datetime,
+    against: str | None = None,
+) -> Iterator[PlanResult]:
+    """Compute and store the plans of playbooks over the current snapshot, each alone; the ledger is read once.
 
     Of a playbook whose calendar is closed it is the plan of its next day, as if the snapshot were of that day: so an
     approval that is given before covers that day.
@@ -61,17 +77,32 @@ def plan(
     With `against`, the id of another snapshot, it says who would enter on one of them and not on the other.
 
     Raises:
-        PlaybookError: The playbook's files are wrong.
+        PlaybookError: The files of one of them are wrong; nothing was stored.
         Held: There is no snapshot, or its gate did not pass.
         SnapshotError: There is no snapshot `against`.
     """
-    release = playbooks.release(name)
+    releases = [playbooks.release(name) for name in names]
     found = gate(snapshots, ledger)
     if found.snapshot is None or found.held is not None:
-        raise Held(f"{name} cannot be planned: {found.held}")
-    snapshot = found.snapshot
+        raise Held(f"{', '.join(names)} cannot be planned: {found.held}")
     other = None if against is None else snapshots.open(against)
     tables = ledger.enrollments.tables(now=now)
+    for release in releases:
+        yield _plan(release, found.snapshot, other, tables, journeys, ledger, git_sha=git_sha, now=now)
+
+
+def _plan(
+    release: Release,
+    snapshot: Snapshot,
+    other: Snapshot | None,
+    tables: Mapping[str, pa.Table],
+    journeys: Journeys,
+    ledger: Ledger,
+    *,
+    git_sha: str,
+    now: datetime,
+) -> PlanResult:
+    name = release.name
     opens_at = release.playbook.entry_moment(now)
     entry = journeys.entrants(release, snapshot, tables, opens_at, controls=ledger.releases.controls())
     audience = look_at_audience(release, entry, snapshot, ledger, now)

@@ -18,6 +18,7 @@ from uptake.operations.guard_mail import guard_mail
 from uptake.ports import Journeys, Ledger, Run, Snapshots
 
 KIND = "tick"  # of its run rows
+ENTERED = frozenset({"enrollments", "enrollment_contacts", "assignments"})  # the tables that entering changes
 LEASE = timedelta(minutes=10)  # a tick that was killed on another machine holds the next one up for that long
 
 
@@ -96,14 +97,16 @@ def _decide(journeys: Journeys, gate: Gate, ledger: Ledger, run: Run, *, now: da
                     found.entry, approval, snapshot_id=snapshot.snapshot_id, gate_id=gate.gate_id, now=now, run=run
                 )
     if any(entered.values()):
-        del tables  # as large as the customer base: not twice at a time
-        tables = ledger.enrollments.tables(now=now)
+        # As large as the customer base: neither read nor held twice. People stay as they were when the tick began.
+        tables = {name: table for name, table in tables.items() if name not in ENTERED}
+        tables |= ledger.enrollments.tables(now=now, only=ENTERED)
     releases, following = counting_releases(ledger, tables["enrollments"], approved)
     counts: Mapping[str, int] = {}
     if releases:
         advance = journeys.advance(
             releases, snapshot, tables, now, following=following, controls=controls, gate_held=gate.held
         )
+        del tables
         counts = ledger.enrollments.record(
             advance,
             releases=releases,

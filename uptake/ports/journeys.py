@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -65,6 +65,9 @@ class Advance:
 
 class Journeys(Protocol):
     """The rules of the tick, run on whole sets over one snapshot. `uptake.domain` says what they mean for one row."""
+
+    def near(self, accounts: Collection[str]) -> Journeys:
+        """Return the same rules over what snapshots say of these accounts alone: for many questions about few."""
 
     def entrants(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,8 +23,11 @@ from uptake.ports.releases import Approved, Plan, Releases
 class Enrollments(Protocol):
     """Who is in, and what was decided."""
 
-    def tables(self, *, now: datetime) -> Mapping[str, pa.Table]:
-        """Return the ledger's side of a tick.
+    def tables(
+        self, *, now: datetime, account_id: str | None = None, only: Collection[str] | None = None
+    ) -> Mapping[str, pa.Table]:
+        """Return the ledger's side of a tick; with `account_id`, of that account and whoever may stand in its way;
+        with `only`, these tables alone.
 
         enrollments: enrollment_id, playbook, account_id, entry_no, version_id, arm, enrolled_at, status, ended_at
                      (all of them, ended too)

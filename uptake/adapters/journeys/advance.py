@@ -68,8 +68,10 @@ def decide(
 ) -> Advance:
     """Decide for every open enrollment; see `uptake.ports.Journeys.advance`."""
     counting = stand(connection, releases, following, read, ledger, controls, now, gate_held=gate_held)
+    leaving = connection.execute(endings.LEAVING).to_arrow_table().cast(ENDINGS)
+    side.drop(connection, "contacts_decided")
     return Advance(
-        endings=connection.execute(endings.LEAVING).to_arrow_table().cast(ENDINGS),
+        endings=leaving,
         account_endings=connection.execute("select enrollment_id, reason from enrollments_ending order by 1")
         .to_arrow_table()
         .cast(ACCOUNT_ENDINGS),
@@ -101,9 +103,11 @@ def stand(
     # While the gate is held no condition counts, so none is asked.
     _judge(connection, "exits", "open_contacts", read, "exit_when", now, {} if gate_held else _exits(counting))
     connection.execute(endings.CONTACTS)
+    side.drop(connection, "open_contacts", "persons", "exits")
     connection.execute(endings.STANDING)
     _judge(connection, "branches", "standing", read, "when", now, {} if gate_held else _branches(counting))
     connection.execute(endings.CURSORS)
+    side.drop(connection, "standing", "branches")
     connection.execute(endings.ENROLLMENTS)
     return counting
 
@@ -180,6 +184,7 @@ def _verdicts(
         connection, "due", {version_id: release.workspace for version_id, (_, release) in counting.items()}, now
     )
     connection.execute(verdicts.STAGES)
+    side.drop(connection, "due", "whens", "waits")
     contend = connection.execute("select count(*) from stage_verdicts where reason is null and not is_task").fetchall()
     connection.execute(verdicts.NOBODY_CONTENDS if contend == [(0,)] else verdicts.SETTLE)
     connection.execute(verdicts.TASKS)

@@ -60,6 +60,7 @@ def find_zones(connection: duckdb.DuckDBPyConnection, base: str) -> None:
     known = [{"zone": name} for (name,) in named if is_zone(name)]
     connection.register("known_zones", pa.Table.from_pylist(known, schema=_ZONES))
     connection.execute(_CONTACT_ZONES)
+    side.drop(connection, "zone_candidates")
 
 
 def solve(connection: duckdb.DuckDBPyConnection, base: str, workspaces: Mapping[int, Workspace], now: datetime) -> None:
@@ -75,6 +76,7 @@ def solve(connection: duckdb.DuckDBPyConnection, base: str, workspaces: Mapping[
         lines.append({"version_id": version_id, "zone": zone, **moments})
     connection.register("openings", pa.Table.from_pylist(lines, schema=_OPENINGS))
     connection.execute(_OPENS)
+    side.drop(connection, "contact_zones")
 
 
 @cache

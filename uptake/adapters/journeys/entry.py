@@ -269,6 +269,7 @@ def decide(
     connection.execute(_DECIDE)
     side.ask_persons(connection)
     connection.execute(_CHOOSE)
+    side.drop(connection, "persons", "asked", "matched")
     return Entry(
         contacts=connection.execute(_ENTRANTS).to_arrow_table().cast(CONTACTS),
         left_out=connection.execute(_LEFT_OUT).to_arrow_table().cast(LEFT_OUT),

@@ -93,10 +93,19 @@ group by contact_id, moment.now
 _PERSONS = """
 create temp table persons as
 with
-shared_addresses as (
-    select address_hash from people
+-- Most addresses have one contact: numbers tell which may have more, and only those are looked at as texts.
+several_contacts as (
+    select hash(address_hash) as number from people
     where address_hash is not null
-    group by address_hash having min(account_id) <> max(account_id)
+    group by number having count(*) > 1
+),
+
+shared_addresses as (
+    select people.address_hash
+    from people
+    semi join several_contacts on several_contacts.number = hash(people.address_hash)
+    where people.address_hash is not null
+    group by people.address_hash having min(people.account_id) <> max(people.account_id)
 ),
 
 held_addresses as (
@@ -196,6 +205,12 @@ def lay(
 def ask_persons(connection: duckdb.DuckDBPyConnection) -> None:
     """Build `persons` for the (version_id, contact_id) pairs of the relation `asked`."""
     connection.execute(_PERSONS)
+
+
+def drop(connection: duckdb.DuckDBPyConnection, *tables: str) -> None:
+    """Let go of what no later step reads: each is as large as the customer base."""
+    for table in tables:
+        connection.execute(f"drop table {table}")
 
 
 def fit(ledger: Mapping[str, pa.Table], name: str, schema: pa.Schema | None = None) -> pa.Table:

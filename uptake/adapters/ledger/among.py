@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 
-def among(connection: sa.Connection, column: sa.Column[Any], values: Iterable[str | int]) -> sa.ColumnElement[bool]:
+def among(
+    connection: sa.Connection, column: sa.ColumnElement[Any], values: Iterable[str | int]
+) -> sa.ColumnElement[bool]:
     """Return a condition that the column has one of these values, all of which travel in one parameter.
 
     The statement's text is the same for one value and for a thousand, so it is compiled once; and there is no limit to

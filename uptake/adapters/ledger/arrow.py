@@ -68,10 +68,9 @@ def stage(connection: sa.Connection, name: str, rows: pa.Table) -> sa.Table:
             connection.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES ({marks})", chunk)  # noqa: S608
     else:
         driver: Any = connection.connection.cursor()
-        with driver, driver.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
-            for chunk in _chunks(rows):
-                for row in chunk:
-                    copy.write_row(row)
+        with driver, driver.copy(f"COPY {table.name} ({columns}) FROM STDIN (FORMAT csv)") as copy:
+            for block in _csv(rows):
+                copy.write(block)
         connection.exec_driver_sql(f"ANALYZE {table.name}")
     return table
 
@@ -107,6 +106,16 @@ def _chunks(rows: pa.Table) -> Iterator[list[tuple[Any, ...]]]:
     for batch in rows.to_batches(max_chunksize=_CHUNK):
         if batch.num_rows:
             yield list(zip(*(objects(column) for column in batch.columns), strict=True))
+
+
+def _csv(rows: pa.Table) -> Iterator[pa.Buffer]:
+    """Yield rows as PostgreSQL reads them. Arrow quotes every text, so an empty one is no NULL."""
+    from pyarrow import csv  # SQLite needs none
+
+    for batch in rows.to_batches(max_chunksize=_CHUNK):
+        block = pa.BufferOutputStream()
+        csv.write_csv(batch, block, csv.WriteOptions(include_header=False))
+        yield block.getvalue()
 
 
 def objects(column: pa.Array | pa.ChunkedArray) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import pyarrow as pa
@@ -34,10 +34,12 @@ class SqlEnrollments:
         self._store = store
         self._recorder = Recorder(store, keys)
 
-    def tables(self, *, now: datetime) -> Mapping[str, pa.Table]:
-        """Return the ledger's side of a tick, from one moment of the ledger."""
+    def tables(
+        self, *, now: datetime, account_id: str | None = None, only: Collection[str] | None = None
+    ) -> Mapping[str, pa.Table]:
+        """Return the ledger's side of a tick, or what of it matters to one account, from one moment of the ledger."""
         with self._store.read() as connection:
-            return tick_tables(connection, now=now)
+            return tick_tables(connection, now=now, account_id=account_id, only=only)
 
     def enter(
         self,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
 
+from uptake.adapters.ledger.among import among
 from uptake.adapters.ledger.arrow import TIMESTAMP, fetch
 from uptake.adapters.ledger.consent import counts
 from uptake.adapters.ledger.decide import is_asked_again
@@ -32,6 +34,7 @@ from uptake.domain.eligibility import Verdict
 #: What a person may close a task as.
 CLOSED = frozenset({"done", "declined"})
 TOUCHES_KEPT = timedelta(days=90)
+_OF_ENROLLMENTS = ("enrollment_contacts", "stage_ends", "open_sends", "open_tasks")
 
 
 def _schema(names: str, **kinds: pa.DataType) -> pa.Schema:
@@ -72,9 +75,58 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 }
 
 
-def tick_tables(connection: sa.Connection, *, now: datetime) -> dict[str, pa.Table]:
-    """Read all of them in the given transaction."""
-    return {name: fetch(connection, query, SCHEMAS[name]) for name, query in _queries(now).items()}
+def tick_tables(
+    connection: sa.Connection, *, now: datetime, account_id: str | None = None, only: Collection[str] | None = None
+) -> dict[str, pa.Table]:
+    """Read all of them, or `only` some, in the given transaction; with `account_id`, what matters to that account."""
+    queries = {name: query for name, query in _queries(now).items() if only is None or name in only}
+    if account_id is not None:
+        queries = _near(connection, queries, account_id)
+    return {name: fetch(connection, query, SCHEMAS[name]) for name, query in queries.items()}
+
+
+def _near(
+    connection: sa.Connection, queries: Mapping[str, sa.Select[tuple[object, ...]]], account_id: str
+) -> dict[str, sa.Select[tuple[object, ...]]]:
+    """Keep what is about an account and those it shares an address with, and who else has one of all their addresses.
+
+    Nobody else can win one of its addresses, or take the room in one of its caps.
+    """
+    mine, other = people.alias("mine"), people.alias("other")
+    sharing = sa.select(other.c.account_id).join(mine, mine.c.address_hash == other.c.address_hash)
+    accounts = {account_id, *connection.scalars(sharing.where(mine.c.account_id == account_id))}
+    own = sa.select(people.c.address_hash).where(among(connection, people.c.account_id, sorted(accounts)))
+    addresses = set(connection.scalars(own.where(people.c.address_hash.is_not(None))))
+    theirs = sa.select(enrollments.c.enrollment_id).where(among(connection, enrollments.c.account_id, sorted(accounts)))
+    sharers = sa.select(people.c.account_id).where(among(connection, people.c.address_hash, sorted(addresses)))
+    ids = set(connection.scalars(theirs))
+    kept: Mapping[str, Mapping[str, set[Any]]] = {
+        "enrollments": {"account_id": accounts},
+        **{name: {"enrollment_id": ids} for name in _OF_ENROLLMENTS},
+        **{name: {"account_id": accounts, "address_hash": addresses} for name in ("touches", "people")},
+        **{name: {"address_hash": addresses} for name in ("suppressions", "consents")},
+        "launch_accounts": {"account_id": accounts},
+        "assignments": {"account_id": accounts | set(connection.scalars(sharers))},
+    }
+    return {name: _having(connection, query, kept.get(name)) for name, query in queries.items()}
+
+
+def _having(
+    connection: sa.Connection, query: sa.Select[tuple[object, ...]], kept: Mapping[str, set[Any]] | None
+) -> sa.Select[tuple[object, ...]]:
+    """Keep rows that have one of the values in one of the columns; None: all rows."""
+    if kept is None:
+        return query
+    at = query.selected_columns
+    return query.where(
+        sa.or_(
+            *(
+                # Written out, a number finds its way into the parts of a union, and to their indexes.
+                at[name].in_(sorted(values)) if name == "enrollment_id" else among(connection, at[name], sorted(values))
+                for name, values in kept.items()
+            )
+        )
+    )
 
 
 def _queries(now: datetime) -> dict[str, sa.Select[tuple[object, ...]]]:
@@ -111,41 +163,39 @@ def _queries(now: datetime) -> dict[str, sa.Select[tuple[object, ...]]]:
     }
 
 
-def _open_contact(table: sa.Table) -> sa.ColumnElement[bool]:
+def _is_open(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Whether the contact of a row is still in. Not a join: SQLite would go from contacts to rows, by an index whose
+    order is that of no table, and read a page of the file for each of them.
+    """
     contact = enrollment_contacts.c
-    return (
-        (contact.enrollment_id == table.c.enrollment_id)
-        & (contact.contact_id == table.c.contact_id)
-        & (contact.status == OPEN)
+    return sa.exists().where(
+        contact.enrollment_id == table.c.enrollment_id,
+        contact.contact_id == table.c.contact_id,
+        contact.status == OPEN,
     )
 
 
 def _stage_ends() -> sa.Select[tuple[object, ...]]:
     """Stages that are over: by a send, or, where nothing was ever planned, by a verdict."""
-    by_send = (
-        sa.select(
-            sends.c.enrollment_id,
-            sends.c.contact_id,
-            sends.c.stage_key,
-            sa.func.coalesce(sends.c.accepted_at, sends.c.updated_at).label("ended_at"),
-        )
-        .join(enrollment_contacts, _open_contact(sends))
-        .where(sends.c.status.in_(sorted(life.ENDED)), ~is_asked_again())
-    )
+    by_send = sa.select(
+        sends.c.enrollment_id,
+        sends.c.contact_id,
+        sends.c.stage_key,
+        sa.func.coalesce(sends.c.accepted_at, sends.c.updated_at).label("ended_at"),
+    ).where(_is_open(sends), sends.c.status.in_(sorted(life.ENDED)), ~is_asked_again())
     planned = sa.exists().where(
         ~is_asked_again(),
         sends.c.enrollment_id == decisions.c.enrollment_id,
         sends.c.stage_key == decisions.c.stage_key,
         sends.c.contact_id == decisions.c.contact_id,
     )
-    by_verdict = (
-        sa.select(decisions.c.enrollment_id, decisions.c.contact_id, decisions.c.stage_key, decisions.c.decided_at)
-        .join(enrollment_contacts, _open_contact(decisions))
-        .where(
-            decisions.c.superseded_at.is_(None),
-            decisions.c.verdict == Verdict.PASS_OVER.value,
-            ~planned,
-        )
+    by_verdict = sa.select(
+        decisions.c.enrollment_id, decisions.c.contact_id, decisions.c.stage_key, decisions.c.decided_at
+    ).where(
+        _is_open(decisions),
+        decisions.c.superseded_at.is_(None),
+        decisions.c.verdict == Verdict.PASS_OVER.value,
+        ~planned,
     )
     # A task is everybody's of its enrollment; it ended for those who had come to it.
     ended_at = sa.func.coalesce(tasks.c.ended_at, tasks.c.closed_at)
@@ -156,9 +206,8 @@ def _stage_ends() -> sa.Select[tuple[object, ...]]:
             decisions.c.stage_key,
             sa.case((ended_at > decisions.c.decided_at, ended_at), else_=decisions.c.decided_at),
         )
-        .join(enrollment_contacts, _open_contact(decisions))
         .join(tasks, _of_task())
-        .where(tasks.c.status != OPEN)
+        .where(_is_open(decisions), tasks.c.status != OPEN)
     )
     return sa.select(sa.union_all(by_send, by_verdict, by_task).subquery())
 
@@ -175,7 +224,7 @@ def _of_task() -> sa.ColumnElement[bool]:
 
 def _open_tasks() -> sa.Select[tuple[object, ...]]:
     """Every open task, once for each contact that waits for it; without one also when none is left."""
-    waiting = sa.select(decisions).join(enrollment_contacts, _open_contact(decisions)).subquery().c
+    waiting = sa.select(decisions).where(_is_open(decisions)).subquery().c
     mine = (
         (tasks.c.enrollment_id == waiting.enrollment_id)
         & (tasks.c.stage_key == waiting.stage_key)
