@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.operations.planned_mails import World, fill
+from tests.crash.outbox import fill
+from tests.operations.planned_mails import World, names
 from uptake.adapters.journeys_duckdb import DuckJourneys
 from uptake.adapters.ledger import open_ledger
 from uptake.domain.playbooks import Playbook, Release, StageText
@@ -236,7 +237,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a ledger with COUNT planned mails: made once, copied for each test."""
     path = tmp_path_factory.mktemp("planned") / "ledger.sqlite3"
     ledger = open_ledger(f"sqlite:///{path}", KEYS)
-    fill(ledger)
+    fill(ledger, names())
     ledger.close()
     return path
 

@@ -7,14 +7,11 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from tests.crash.outbox import KEYS, LINKS, NOW, RELEASE
-from uptake.adapters.ledger import SqlLedger, open_ledger
+from tests.crash.outbox import KEYS, LINKS, NOW
+from uptake.adapters.ledger import open_ledger
 from uptake.domain.eligibility import Reason
 from uptake.domain.playbooks import Release
 from uptake.errors import (
@@ -22,13 +19,8 @@ from uptake.errors import (
 )
 from uptake.operations.send import SendResult, send_due
 from uptake.ports import (
-    Advance,
-    Approved,
-    Check,
     Claimed,
-    Entry,
     MailBatch,
-    Plan,
     Rendered,
     Snapshot,
 )
@@ -37,96 +29,9 @@ from uptake.testing import FixedClock
 COUNT = 25
 
 
-def fill(ledger: SqlLedger) -> None:
-    names = [f"c{number:03}" for number in range(COUNT)]
-    people = {
-        "contact_id": names,
-        "account_id": names,
-        "address": [f"{name}@customer.example" for name in names],
-        "given_name": [name.title() for name in names],
-        "full_name": [name.title() for name in names],
-        **{column: ["x"] * COUNT for column in ("role", "time_zone", "locale")},
-    }
-    table = pa.table(
-        {**{name: pa.array(column, pa.string()) for name, column in people.items()}}
-        | {"consent_basis": pa.nulls(COUNT, pa.string()), "consent_at": pa.nulls(COUNT, pa.timestamp("us"))}
-    )
-    ledger.people.load(table, now=NOW)
-    check = Check(name="c", status="passed", severity="critical")
-    gate_id = ledger.gates.record(snapshot_id="s1", status="passed", checks=[check], reasons=[], as_of=NOW, now=NOW)
-    version_id = ledger.releases.save_version(RELEASE, git_sha="abc", now=NOW)
-    plan = Plan(
-        plan_id="p1",
-        playbook=RELEASE.name,
-        version_id=version_id,
-        release_hash=RELEASE.release_hash,
-        plan_hash="h",
-        snapshot_id="s1",
-        planned_at=NOW,
-        count_accounts=COUNT,
-        count_contacts=COUNT,
-        summary={},
-    )
-    ledger.releases.save_plan(plan)
-    ledger.releases.approve(plan, by="Grace", now=NOW, expires_at=NOW + timedelta(days=90), tolerance=0.25)
-    approved: Approved = ledger.releases.approved()[0]
-    contacts = pa.Table.from_pylist(
-        [
-            {
-                "account_id": name,
-                "contact_id": name,
-                "contact_rank": 1,
-                "feature_key": "boards",
-                "entry_no": 1,
-                "arm": "treatment",
-                "u": 0.5,
-                "stratum": "team",
-            }
-            for name in names
-        ]
-    )
-    ledger.enrollments.enter(
-        Entry(contacts=contacts, left_out=pa.table({})), approved, snapshot_id="s1", gate_id=gate_id, now=NOW
-    )
-    run = ledger.runs.begin("tick", owner="test", now=NOW, lease=timedelta(minutes=5))
-    assert run is not None
-    entered = ledger.enrollments.tables(now=NOW)["enrollment_contacts"].sort_by("contact_id").to_pylist()
-    verdicts = [
-        {
-            "enrollment_id": row["enrollment_id"],
-            "contact_id": row["contact_id"],
-            "stage_key": "why",
-            "verdict": "send",
-            "reason": None,
-            "detail": "",
-            "version_id": version_id,
-            "feature_key": "boards",
-            "due_at": NOW.replace(tzinfo=None),
-            "window_ends_at": None,
-        }
-        for row in entered
-    ]
-    kinds = {
-        "enrollment_id": pa.int64(),
-        "version_id": pa.int64(),
-        "due_at": pa.timestamp("us"),
-        "window_ends_at": pa.timestamp("us"),
-    }
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in verdicts[0]])
-    ending = pa.schema([("enrollment_id", pa.int64()), ("contact_id", pa.string()), ("reason", pa.string())])
-    ledger.enrollments.record(
-        Advance(
-            endings=ending.empty_table(),
-            account_endings=ending.remove(1).empty_table(),
-            verdicts=pa.Table.from_pylist(verdicts, schema=schema),
-        ),
-        releases={version_id: RELEASE},
-        snapshot_id="s1",
-        gate_id=gate_id,
-        git_sha="abc",
-        run=run,
-        now=NOW,
-    )
+def names() -> list[str]:
+    """Return whom a mail is planned for."""
+    return [f"c{number:03}" for number in range(COUNT)]
 
 
 class World:
