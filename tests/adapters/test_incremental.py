@@ -21,6 +21,7 @@ import duckdb
 import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
+from tests.dbt_copy import copy_of_project
 from uptake.adapters.key_ring import open_key_ring
 from uptake.adapters.transformer_dbt import DbtTransformer
 from uptake.errors import TransformError
@@ -278,14 +279,13 @@ def test_days_of_the_range_asked_for_are_rebuilt_and_no_others(warehouse, one_fu
     assert_equal(warehouse.tables(), expected)
 
 
-def test_another_catalogue_makes_everything_anew(warehouse, one_full_build, tmp_path):
+def test_another_catalogue_makes_everything_anew(root, warehouse, tmp_path):
     raw, as_of = tmp_path / "raw", FIRST_DAY + timedelta(days=9)
     write(raw, "all", [line(day, name, user_id="u") for day in range(2) for name in ("dashboards.used", "what.ever")])
     warehouse.build(raw, as_of)
     assert warehouse.rows("select first_adopted_on from marts.contact_features") == [(None,)]
 
-    project = tmp_path / "project"
-    shutil.copytree(warehouse.project, project, ignore=shutil.ignore_patterns("target", "logs", "*.duckdb*", "sample"))
+    project = copy_of_project(root, tmp_path)
     catalogue = project / "seeds/feature_catalog.csv"
     heading, *features = catalogue.read_text().splitlines()
     names = heading.split(",")

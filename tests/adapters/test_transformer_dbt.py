@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.adapters.warehouses import AS_OF, UntestedTransformer, copy_of_project, event, rows, write
+from tests.adapters.warehouses import AS_OF, UntestedTransformer, builder, event, rows, write
+from tests.dbt_copy import copy_of_project
 from uptake.adapters.key_ring import open_key_ring
 from uptake.adapters.transformer_dbt import DbtTransformer
 from uptake.domain.ids import contact_id
@@ -28,13 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def build(root: Path, home: Path) -> Callable[..., Build]:
-    """Build the marts of a raw folder; with their checks only if asked to."""
-
-    def run(raw: Path, *, source: str = "uptake", as_of: datetime | None = AS_OF, is_tested: bool = False) -> Build:
-        transformer = DbtTransformer if is_tested else UntestedTransformer
-        return transformer(project=root / "dbt_project", home=home).build(source=source, raw=raw, as_of=as_of)
-
-    return run
+    return builder(root, home)
 
 
 # --- who ---------------------------------------------------------------------------------------------------------

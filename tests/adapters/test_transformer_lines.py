@@ -13,7 +13,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.adapters.warehouses import AS_OF, UntestedTransformer, copy_of_project, event, rows, write
+from tests.adapters.warehouses import AS_OF, UntestedTransformer, builder, event, rows, write
+from tests.dbt_copy import copy_of_project
 from uptake.adapters.transformer_dbt import DbtTransformer
 from uptake.errors import TransformError
 from uptake.ports import Build
@@ -29,13 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def build(root: Path, home: Path) -> Callable[..., Build]:
-    """Build the marts of a raw folder; with their checks only if asked to."""
-
-    def run(raw: Path, *, source: str = "uptake", as_of: datetime | None = AS_OF, is_tested: bool = False) -> Build:
-        transformer = DbtTransformer if is_tested else UntestedTransformer
-        return transformer(project=root / "dbt_project", home=home).build(source=source, raw=raw, as_of=as_of)
-
-    return run
+    return builder(root, home)
 
 
 MARTS_OF_EVENTS = ("fct_account_feature_daily", "account_features", "contact_features", "accounts_current")

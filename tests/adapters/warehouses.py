@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,11 @@ def write(folder: Path, **files: list[Any]) -> Path:
     return folder
 
 
-def copy_of_project(root: Path, tmp_path: Path) -> Path:
-    """Copy what belongs to the project, without an engineer's build."""
-    project = tmp_path / "project"
-    for name in ("models", "macros", "seeds", "tests", "dbt_project.yml", "profiles.yml"):
-        for path in [root / "dbt_project" / name, *(root / "dbt_project" / name).rglob("*")]:
-            if path.is_file():
-                target = project / path.relative_to(root / "dbt_project")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(path.read_bytes())
-    return project
+def builder(root: Path, home: Path) -> Callable[..., Build]:
+    """Return what builds the marts of a raw folder in one home; with their checks only if asked to."""
+
+    def run(raw: Path, *, source: str = "uptake", as_of: datetime | None = AS_OF, is_tested: bool = False) -> Build:
+        transformer = DbtTransformer if is_tested else UntestedTransformer
+        return transformer(project=root / "dbt_project", home=home).build(source=source, raw=raw, as_of=as_of)
+
+    return run

@@ -12,18 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.dbt_copy import copy_of_project
+
 Dbt = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def copy_of_project(root: Path, folder: Path) -> Path:
-    """Copy what git would give an engineer: nothing that dbt has made."""
-    project = folder / "dbt_project"
-    for path in sorted((root / "dbt_project").rglob("*")):
-        name = path.relative_to(root / "dbt_project")
-        if path.is_file() and name.parts[0] not in ("target", "logs") and path.suffix not in (".duckdb", ".wal"):
-            (project / name).parent.mkdir(parents=True, exist_ok=True)
-            (project / name).write_bytes(path.read_bytes())
-    return project
 
 
 def dbt_in(project: Path) -> Dbt:

@@ -13,8 +13,9 @@ import duckdb
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.contract.conftest import copy_of_project, dbt_in
+from tests.contract.conftest import dbt_in
 from tests.contract.test_marts import EXPECTED
+from tests.dbt_copy import copy_of_project
 
 pytestmark = pytest.mark.slow
 
