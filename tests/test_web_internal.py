@@ -53,8 +53,12 @@ async def test_the_command_that_makes_the_dbt_docs_works_from_the_top_of_the_che
 
 async def test_reports_are_listed_and_served(tmp_path: Path) -> None:
     put(tmp_path, "reports/value-report.html", "<h1>worth it</h1>")
+    put(tmp_path, "reports/account-acct-7.html", "seven")
+    put(tmp_path, "reports/inbox.html", "mails")
     put(tmp_path, "reports/accounts/acme & co.html", "acme")
     page = (await get(tmp_path, "/reports/")).text
+    assert page.index(">value report<") < page.index(">account acct-7<"), "the value report comes first"
+    assert "inbox.html" not in page, "the inbox has a room of its own"
     assert 'href="/reports/value-report.html">value report<' in page
     assert 'href="/reports/accounts/acme%20%26%20co.html"' in page
     assert "worth it" in (await get(tmp_path, "/reports/value-report.html")).text

@@ -70,7 +70,8 @@ def _serve(console: Console) -> None:
             processes.wait_for(f"{api}/work_pools/{_POOL}")
             processes.run("the deployments could not be registered", *prefect, "--no-prompt", "deploy", "--all")
             processes.wait_for(f"http://{_HOST}:{pages.internal}/")
-        console.print(f"Prefect          http://{_HOST}:{port}/deployments")
+        # Its list shows ten, and `tick` would be on the second page.
+        console.print(f"Prefect          http://{_HOST}:{port}/deployments?limit=100")
         console.print(f"Reports, inbox   http://{_HOST}:{pages.internal}/")
         console.print(f"Log              {processes.log}")
         console.print("Ctrl-C stops everything.")

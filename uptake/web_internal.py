@@ -150,9 +150,14 @@ class _Folder:
 
 
 def _html_files(folder: Path) -> list[tuple[str, Sequence[str]]]:
-    """Return (subfolder, page names) of every folder that holds pages, the top first."""
+    """Return (subfolder, page names) of every folder that holds pages, the top and the value report first.
+
+    The sandbox's inbox has a room of its own.
+    """
     names: dict[str, list[str]] = {}
-    for path in sorted(folder.rglob("*.html")):
+    for path in sorted(folder.rglob("*.html"), key=lambda path: (path.name != "value-report.html", path)):
+        if path.name == "inbox.html":
+            continue
         within = path.relative_to(folder)
         names.setdefault("" if within.parent == Path() else within.parent.as_posix(), []).append(within.name)
     return sorted(names.items())
