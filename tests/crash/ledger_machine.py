@@ -6,135 +6,37 @@ people's orders, the clock. `LedgerMachine.base` is the ledger; it is put back t
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, ClassVar
 from unittest import mock
 
 import orjson
-import sqlalchemy as sa
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from tests.crash.busy_life import live
+from tests.crash.ledger_agreement import agree, agree_on_orders, agree_on_stops
+from tests.crash.ledger_base import ADDRESSES, ARMS, FIRST, ID_OF, IDS, KEYS_OF, Base
 from tests.crash.ledger_model import Key, Model, Person
-from tests.crash.outbox import GROUP, KEYS, NOW, RELEASE, address_of
-from tests.crash.small_world import STAGES, TWO_STAGES, Journey, advance, enter_all, load, plan_first
+from tests.crash.ledger_told import EVENTS, Log, event_of
+from tests.crash.outbox import KEYS, NOW, RELEASE, address_of
+from tests.crash.small_world import STAGES, TWO_STAGES, Journey, advance, load
 from uptake import failpoints
-from uptake.adapters.ledger import SqlLedger, open_ledger
-from uptake.adapters.ledger.schema import metadata
 from uptake.adapters.sendgrid_events import SendGridEvents
-from uptake.domain.eligibility import Reason
-from uptake.domain.ids import address_hash, send_id
+from uptake.domain.ids import address_hash
 from uptake.domain.sends import SuppressionReason
 from uptake.errors import Held
 from uptake.operations.reconcile import reconcile
 from uptake.operations.record_delivery import record_delivery
-from uptake.ports import ENGINE, LoggedMail, Run
+from uptake.ports import ENGINE, Run
 
-ARMS = {**dict.fromkeys(("c0", "c1", "c2", "c3", "c4"), "treatment"), "c5": "holdout"}
-FIRST = ("c0", "c1", "c2")  # planned already when a run begins
-ADDRESSES = [*(address_of(name) for name in ARMS), "spare@customer.example"]
 LEASE, PATIENCE = timedelta(minutes=5), timedelta(minutes=2)
-KEYS_OF = [(contact, stage) for contact in ARMS for stage in STAGES]
-IDS = {
-    send_id(
-        KEYS.pseudonym, playbook=RELEASE.name, account_id=contact, entry_no=1, stage_key=stage, contact_id=contact
-    ): (contact, stage)
-    for contact, stage in KEYS_OF
-}
-ID_OF = {key: one for one, key in IDS.items()}
-EVENTS = [
-    *(("processed", ""), ("deferred", ""), ("delivered", ""), ("open", ""), ("click", ""), ("dropped", "")),
-    *(("bounce", "bounce"), ("bounce", "blocked"), ("spamreport", ""), ("unsubscribe", "")),
-    *(("group_unsubscribe", ""), ("group_resubscribe", "")),
-]
 
 
 class Died(BaseException):
     """A process is gone, in the middle of something."""
-
-
-class Base:
-    """A ledger that can be put back to its beginning."""
-
-    def __init__(self, url: str) -> None:
-        self.ledger: SqlLedger = open_ledger(url, KEYS)
-        self._store = self.ledger._store
-        if self._store.is_sqlite:
-            sa.event.listen(self._store._engine, "connect", _fast)
-            self.ledger.close()
-        enter_all(self.ledger, TWO_STAGES, ARMS)
-        plan_first(self.ledger, FIRST)
-        self._tables = [table.name for table in metadata.sorted_tables]
-        with self._store.write() as connection:
-            for table in self._tables:
-                connection.exec_driver_sql(f"create table beginning_{table} as select * from {table}")
-
-    def reset(self) -> None:
-        with self._store.write() as connection:
-            if self._store.is_sqlite:
-                connection.exec_driver_sql("pragma defer_foreign_keys = on")
-                for table in self._tables:
-                    connection.exec_driver_sql(f"delete from {table}")
-                    connection.exec_driver_sql(f"insert into {table} select * from beginning_{table}")
-                return
-            connection.exec_driver_sql(f"truncate {', '.join(self._tables)}")
-            for table in self._tables:
-                connection.exec_driver_sql(
-                    f"insert into {table} overriding system value select * from beginning_{table}"
-                )
-
-    def rows(self, query: str) -> Sequence[Any]:
-        with self._store.read() as connection:
-            return connection.exec_driver_sql(query).fetchall()
-
-
-def _fast(connection: Any, _record: object) -> None:
-    for pragma in ("journal_mode = MEMORY", "synchronous = OFF"):
-        connection.execute(f"pragma {pragma}")
-
-
-class Log:
-    """The mail service's log of what the model says it accepted."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    def between(self, since: datetime, until: datetime) -> list[LoggedMail]:
-        return [mail for mail in self._mails() if since <= mail.logged_at < until]
-
-    def to_address(self, address: str, since: datetime) -> list[LoggedMail]:
-        hashed = address_hash(KEYS.pseudonym, address)
-        return [mail for mail in self._mails() if mail.address_hash == hashed and mail.logged_at >= since]
-
-    def evidence(self, mails: Sequence[LoggedMail]) -> bytes:
-        told = []
-        for mail in mails:
-            key, address, at = self._model.accepted[int(mail.message_id[1:])]
-            told.append(event_of(key, address, "processed", at))
-        return orjson.dumps(told)
-
-    def _mails(self) -> list[LoggedMail]:
-        return [
-            LoggedMail(message_id=f"m{number}", address_hash=address_hash(KEYS.pseudonym, address), logged_at=at)
-            for number, (_, address, at) in enumerate(self._model.accepted)
-        ]
-
-
-def event_of(
-    key: Key | None, address: str, name: str, at: datetime, *, kind: str = "", has_group: bool = True
-) -> dict[str, Any]:
-    """Return an event as the webhook brings it."""
-    event: dict[str, Any] = {"event": name, "email": address, "timestamp": int(at.timestamp())}
-    if kind:
-        event["type"] = kind
-    if key is not None:
-        event["uptake_send_id"] = ID_OF[key]
-    if has_group and name.startswith("group_"):
-        event["asm_group_id"] = GROUP
-    return event
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -157,7 +59,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.bodies: list[list[dict[str, Any]]] = []
         self.events = SendGridEvents(KEYS.pseudonym)
         self.count_lives = 0
-        self._live(seed, count)
+        live(self, seed, count)
 
     def _any(self, *statuses: str | None) -> bool:
         """Whether some mail stands there (None: is not planned yet): an order that finds nothing teaches nothing."""
@@ -471,38 +373,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(seed=st.integers(0, 2**32 - 1))
     def a_busy_while(self, seed: int) -> None:
-        self._live(seed, 10)
-
-    def _live(self, seed: int, count: int) -> None:
-        """Some orders in the proportions of real life: rules drawn evenly seldom lead a mail to its end."""
-        chance = random.Random(seed)
-        pick, drawn = chance.choice, _Drawn(chance)
-        for _ in range(count):
-            match pick(_BUSY):
-                case "plan":
-                    self.tick_plans(contacts=set(chance.sample(sorted(ARMS), 3)), stage=pick(STAGES))
-                case "claim":
-                    self.claim(limit=pick([1, 2, 10]), dies=None)
-                case "send":
-                    self.send(limit=pick([1, 2, 10]), is_known=pick([True, False]))
-                case "go on" if self.hands:
-                    then = pick(["is told", "unknown", "unknown", "dies", "failed", "planned"])
-                    self.go_on(data=drawn, is_accepted=pick([True, False]), then=then, dies=None)
-                case "hear":
-                    # Mostly what stops nobody, or soon there is nobody left to mail.
-                    event, ago = pick(EVENTS[:5] if chance.random() < 0.8 else EVENTS), pick([0, 10, 4_000])
-                    sent = [key for key, mail in self.model.mails.items() if mail.attempt] or [None]
-                    key = pick(sent if chance.random() < 0.97 else KEYS_OF)
-                    self.hear(key=key, address=pick(ADDRESSES), event=event, ago=ago, has_group=True, dies=None)
-                case "time":
-                    self.time_passes(seconds=pick([1, 121, 301, 1_801, 3_601, 90_000]), restarts=False)
-                    self.expire()
-                    self.reconcile()
-                case "release" if self.model.mails:
-                    self.release(data=drawn)
-                case "open":
-                    for where in (("all", "*"), ("playbook", RELEASE.name), ("sending", "")):
-                        self.order(where=where, action="resume", is_person=True)
+        live(self, seed, 10)
 
     # --- what must be so after each ------------------------------------------------------------------------
 
@@ -523,70 +394,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _agree(self, what: str, *, controls: bool = False) -> None:
         self.counted[what] += 1
-        rows = self.base.rows("select send_id, status, reason, owner, attempt from sends order by send_key")
-        found = {IDS[one]: _seen(status, reason, owner, attempt) for one, status, reason, owner, attempt in rows}
-        expected = {
-            key: _seen(mail.status, mail.reason, mail.owner, mail.attempt) for key, mail in self.model.mails.items()
-        }
-        assert found == expected, what
-        contacts = self.base.rows("select contact_id, status, end_reason from enrollment_contacts")
-        assert {name: reason if status == "ended" else None for name, status, reason in contacts} == {
-            name: person.ended for name, person in self.model.people.items()
-        }, what
-        people = self.base.rows("select contact_id, address, erased_at is not null from people")
-        assert {name: (address, bool(erased)) for name, address, erased in people} == {
-            name: (person.address, person.is_erased) for name, person in self.model.people.items()
-        }, what
-        for key, count in Counter(key for key, _, _ in self.model.accepted).items():
-            assert count <= 1 + self.model.mails[key].releases, f"{key} was accepted {count} times"
+        agree(self.ledger, self.model, what)
         if controls:
-            state, model = self.ledger.releases.controls(), self.model
-            assert (state.everything is not None) == (model.ordered("all") is not None), what
-            is_locked = model.ordered("sending") is not None or model.forgotten is not None
-            assert (state.sending_locked is not None) == is_locked, what
-            assert (state.forgotten is not None) == (model.forgotten is not None), what
-            assert state.playbooks.get(RELEASE.name) == model.ordered("playbook"), what
-            assert state.accounts.get("c0") == model.ordered("account", "c0"), what
+            agree_on_orders(self.ledger, self.model, what)
 
     def teardown(self) -> None:
-        """At the end the addresses that are stopped are those that the model knows."""
-        if not hasattr(self, "model"):
-            return
-        for reason in SuppressionReason:
-            for topic in ("", "training", "other"):
-                found = self.ledger.people.suppressed(reason=reason, topic=topic or None)
-                expected = {
-                    _hash(address)
-                    for (address, about, why), (since, lifted) in self.model.stops.items()
-                    if (about, why) == (topic, reason.value)
-                    and since is not None
-                    and (lifted is None or since >= lifted)
-                }
-                assert found == expected, (reason, topic)
-
-
-_BUSY = ["plan", "plan", "claim", "claim", "send", *["go on"] * 4, *["hear"] * 3, "time", "time", "release", "open"]
-
-
-class _Drawn:
-    """Draws from a list as `st.data()` does."""
-
-    def __init__(self, chance: random.Random) -> None:
-        self._chance = chance
-
-    def draw(self, strategy: Any) -> Any:
-        return self._chance.choice(list(strategy.elements))
+        if hasattr(self, "model"):
+            agree_on_stops(self.ledger, self.model)
 
 
 def _hash(address: str) -> str:
     return address_hash(KEYS.pseudonym, address)
-
-
-def _seen(status: str, reason: str | None, owner: str | None, attempt: int) -> tuple[object, ...]:
-    """What is compared of a mail: its reason while withheld, its owner while a worker holds it."""
-    return (
-        status,
-        Reason(reason).value if status == "withheld" and reason else None,
-        owner if status in ("claimed", "sending") else None,
-        attempt,
-    )

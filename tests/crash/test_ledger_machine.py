@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.crash.ledger_machine import Base, LedgerMachine
+from tests.crash.ledger_base import Base
+from tests.crash.ledger_machine import LedgerMachine
 from tests.postgres import require_server, server
 
 RUNS = int(os.environ.get("UPTAKE_MACHINE_RUNS", "20"))

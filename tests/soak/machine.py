@@ -12,7 +12,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.crash.ledger_machine import Base, LedgerMachine
+from tests.crash.ledger_base import Base
+from tests.crash.ledger_machine import LedgerMachine
 from tests.postgres import can_serve, server
 from tests.soak.one import Runs, Soak
 
