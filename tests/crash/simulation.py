@@ -24,8 +24,9 @@ import orjson
 import sqlalchemy as sa
 
 from tests.crash.oracle import judge, request_came, watches
-from tests.crash.orders import ORDERS, control
+from tests.crash.orders import ORDERS
 from tests.crash.outbox import API_KEY, KEYS, LINKS, NOW, OneSnapshot, address_of
+from tests.crash.peace import make_peace
 from tests.crash.scheduler import Process, Scheduler
 from tests.crash.small_world import (
     PEOPLE,
@@ -192,7 +193,7 @@ class World:
         begin("webhook", self._tells)
         begin("person", self._orders)
         self.scheduler.run(self.chance.choice((150, 250, 400)), self._between)
-        self._make_peace()
+        make_peace(self)
         judge(self)
 
     def _between(self, alive: list[Process]) -> None:
@@ -210,9 +211,9 @@ class World:
 
     def _works(self, process: Process) -> None:
         while True:
-            if self._has_work("planned", "claimed", "sending") or self.chance.random() < 0.02:
+            if self.has_work("planned", "claimed", "sending") or self.chance.random() < 0.02:
                 with self._survives(process):
-                    self._send(process.name, batch_size=self.chance.choice((1, 1, 2, 10)))
+                    self.send(process.name, batch_size=self.chance.choice((1, 1, 2, 10)))
             self._idle(1, 5, 20)
 
     def _idle(self, *times: int) -> None:
@@ -221,11 +222,11 @@ class World:
         self.scheduler.current.sleeps_until = self.scheduler.count_steps + self.chance.choice(times)
         self.scheduler.pause("idle")
 
-    def _has_work(self, *statuses: str) -> bool:
+    def has_work(self, *statuses: str) -> bool:
         some = "select count(*) from sends where status in (select value from json_each(?))"
         return bool(self.raw.execute(some, [orjson.dumps(statuses).decode()]).fetchone()[0])
 
-    def _send(self, owner: str, batch_size: int) -> None:
+    def send(self, owner: str, batch_size: int) -> None:
         if owner not in self._mailers:
             wire = Wire(self.service)
             self._mailers[owner] = SendGridMailer(BASE, API_KEY, clock=self.scheduler, transport=wire)
@@ -238,10 +239,10 @@ class World:
     def _ticks(self, process: Process) -> None:
         while True:
             with self._survives(process):
-                self._tick(process.name)
+                self.tick(process.name)
             self._idle(20, 60, 100)
 
-    def _tick(self, owner: str) -> None:
+    def tick(self, owner: str) -> None:
         """As `Uptake.tick` does, with journeys of two stages."""
         clock, ledger = self.scheduler, self.ledger
         self._fold()
@@ -281,14 +282,14 @@ class World:
         while True:
             with self._survives(process):
                 if self.untold and self.chance.random() < 0.5:
-                    self._tell(self.chance.randint(1, len(self.untold)))
+                    self.tell(self.chance.randint(1, len(self.untold)))
                 elif self.told_again and self.chance.random() < 0.3:
-                    self._store(self.chance.choice(self.told_again))
+                    self.store(self.chance.choice(self.told_again))
                 elif self.chance.random() < 0.3:
                     self._fold()
             self._idle(1, 5, 30)
 
-    def _tell(self, count: int) -> None:
+    def tell(self, count: int) -> None:
         """Post some of the events, in any order, and some of them twice."""
         picked = self.chance.sample(self.untold, count)
         if self.chance.random() < 0.2:
@@ -296,10 +297,10 @@ class World:
         body = orjson.dumps(picked)
         if self.chance.random() < 0.2:
             self.told_again.append(body)
-        self._store(body)
+        self.store(body)
         self.untold = [event for event in self.untold if event not in picked]
 
-    def _store(self, body: bytes) -> None:
+    def store(self, body: bytes) -> None:
         self.ledger.delivery.store(body, now=self.scheduler.now())
 
     def _fold(self) -> None:
@@ -345,45 +346,6 @@ class World:
                 self.untold.append(event)
 
     # --- the end ---------------------------------------------------------------------------------------------
-
-    def _make_peace(self) -> None:
-        """No fault, no kill: everybody does their work until nothing is left to do."""
-        self.service.share = self.service.log_fails = self.scheduler.locked_ledger = 0
-        for number in range(12):
-            # Leases, deadlines and breaks run out in minutes; what an old copy may have forgotten, in an hour.
-            is_locked = self._resume_all()
-            self.scheduler.advance(timedelta(minutes=61 if is_locked else 6))
-            if self.untold:
-                self._tell(len(self.untold))
-            for body in self.told_again:
-                self._store(body)
-            self.told_again.clear()
-            self._tick(f"peace{number}")
-            if self._has_work("planned", "claimed", "sending"):
-                self._send(f"peace{number}", batch_size=100)
-            elif self._is_over():
-                break
-        else:
-            self.losses.append("it never comes to rest")
-        self.scheduler.advance(timedelta(hours=25))
-        reconcile(self.ledger, self.logs, self.events, clock=self.scheduler, include_held=True)
-
-    def _resume_all(self) -> bool:
-        """Open what a person or a refusal has closed; a stop stays. Tell whether the ledger is taken for an old one."""
-        controls = self.ledger.releases.controls()
-        if controls.everything is not None:
-            control(self, "all", "*", "resume", None)
-        if controls.sending_locked is not None or controls.sending_paused_until is not None:
-            control(self, "sending", "", "resume", None)
-        for scope, ordered in (("playbook", controls.playbooks), ("account", controls.accounts)):
-            for target in [target for target, action in ordered.items() if action == "pause"]:
-                control(self, scope, target, "resume", None)
-        return controls.forgotten is not None
-
-    def _is_over(self) -> bool:
-        found = journeys(self.raw, self.stages)
-        is_decided = not any(one.next_stage is not None and one.arm == "treatment" for one in found)
-        return is_decided and not self.untold and self.ledger.releases.controls().forgotten is None
 
     def outcome(self) -> Outcome:
         log = Counter(line["send_id"] for line in self.service.accepted.all)
