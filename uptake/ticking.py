@@ -51,7 +51,7 @@ def tick(home: Wiring, *, now: datetime | None = None) -> TickReport:
         RecipientLinks(home.tokens, home.settings.public_url),
         home.snapshots,
         clock=clock,
-        owner=home.owner,
+        owner=home.sender,
         witness=home.witness,
     )
     told = tell_of_tasks(home, clock)  # last of all: whoever is told of tasks stands in nobody's way

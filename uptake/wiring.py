@@ -7,6 +7,7 @@ wait for all of them.
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -337,8 +338,13 @@ class Wiring:
 
     @property
     def owner(self) -> str:
-        """Who this process is, among all that decide and send."""
+        """Who this process is, among all that decide."""
         return f"{socket.gethostname()}:{os.getpid()}"
+
+    @cached_property
+    def sender(self) -> str:
+        """Who this process is, among all that send: two containers may share a host's name and a process's number."""
+        return f"{self.owner}:{secrets.token_hex(4)}"
 
     @property
     def sandbox_key(self) -> str:

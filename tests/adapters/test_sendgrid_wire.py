@@ -4,8 +4,9 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -115,6 +116,24 @@ def test_a_202_status_line_counts_whatever_comes_after(serve):
 def test_without_a_whole_answer_nobody_knows(serve):
     with pytest.raises(AcceptanceUnknown):
         over_the_wire(serve)
+
+
+def test_an_answer_that_drips_is_not_waited_for(monkeypatch):
+    """No time-out ends it, since a byte always comes: a worker would hang for hours."""
+    monkeypatch.setattr("uptake.adapters.sendgrid._LONGEST_READ", 0.3)
+
+    def drip(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 1000\r\n\r\n")
+        with suppress(OSError):
+            for _ in range(400):
+                connection.sendall(b"x")
+                time.sleep(0.05)
+
+    started = time.monotonic()
+    with pytest.raises(AcceptanceUnknown, match="ReadTimeout"):
+        over_the_wire(drip)
+    assert time.monotonic() - started < 10
 
 
 def test_a_refused_connection_is_certain():

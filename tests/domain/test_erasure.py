@@ -88,3 +88,17 @@ def test_nothing_is_left_and_the_rest_stays(document: object, before: str, key: 
 @given(TEXT, TEXT)
 def test_no_text_keeps_the_address(before: str, after: str) -> None:
     assert not mentions(redacted(f"{before}{ANN.address}{after}", ANN), ANN.address)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (rb'{"email":"ann@x.example","reason":"half \ud83d"}', rb'{"email":null,"reason":"half \ud83d"}'),
+        (b'{"email":"ann@x.example","reason":"\xc3\xa9\xff"}', b'{"email":null,"reason":"\xc3\xa9\xff"}'),
+    ],
+)
+def test_whatever_stands_beside_an_address_can_be_written_again(line, expected):
+    """Else one odd event would hold up all that its body tells, and `forget` itself."""
+    subject = Subject(address="ann@x.example", names=(), token="erased-1")
+    text = redacted(line.decode("utf-8", "surrogateescape"), subject)
+    assert text.encode("utf-8", "surrogateescape") == expected

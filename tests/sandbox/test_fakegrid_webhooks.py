@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sendgrid.helpers.eventwebhook import EventWebhook
 
 from uptake.errors import SettingsError
-from uptake.sandbox.fakegrid import EventPoster, Reaction, webhook_public_key
+from uptake.sandbox.fakegrid import Disorder, EventPoster, Reaction, webhook_public_key
 from uptake.sandbox.fakegrid.accept_log import AcceptLog, posted_path
 from uptake.sandbox.fakegrid.webhooks import MAX_BATCH_BYTES
 from uptake.testing import FixedClock
@@ -417,6 +417,28 @@ def test_nobody_outside_this_machine_is_ever_called(world: MakeWorld, receiver: 
     with pytest.raises(SettingsError, match=r"example\.com"):
         here.post_after(HOUR)
     assert receiver.requests == []
+
+
+def test_a_disorderly_webhook_repeats_mixes_and_forgets_ids_and_still_tells_all(
+    world: MakeWorld, receiver: Receiver, tmp_path: Path
+) -> None:
+    here = world()
+    here.script = {f"p{n}@example.com": BOUNCE for n in range(40)}
+    here.kill()
+    client = httpx.Client(transport=httpx.MockTransport(receiver))
+    here.poster = EventPoster(tmp_path, WEBHOOK, Scripted(here.script), client=client, disorder=Disorder(seed=1))
+    here.accept(*here.script)
+    assert here.post_after(2 * HOUR) == 80
+    told = [event["sg_event_id"] for event in receiver.events]
+    assert len(set(told)) == 80
+    assert 5 < len(told) - 80 < 30, "repeats"
+    assert [event["event"] for event in receiver.events[:80]] != ["processed"] * 40 + ["bounce"] * 40
+    nameless = [event for event in receiver.events if "sg_message_id" not in event]
+    assert {event["event"] for event in nameless} == {"bounce"}
+    assert 5 < len(nameless) < 40
+    assert not any("uptake_send_id" in event for event in nameless)
+    assert any("ключ" in event for event in receiver.events)
+    assert len(posted_path(tmp_path).read_text().splitlines()) == 80, "the service itself counts each once"
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +44,7 @@ MAX_PERSONALIZATIONS = 1_000
 _NAMED_ADDRESS = re.compile(r"^personalizations\.(\d+)\.to\b")
 _ADDRESS = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
 _MAX_BODY_READ = 64 * 1024
+_LONGEST_READ = 30.0  # seconds for an answer that is no acceptance
 _LONGEST_PAUSE = 60.0
 _LONGEST_WINDOW = 3_600.0  # a reset further ahead is no moment in seconds: SendGrid's windows are minutes
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -278,12 +280,14 @@ def check_base_url(base_url: str) -> None:
 
 
 def _read(response: httpx.Response) -> bytes:
-    """Read the answer, but not more than anybody needs of it."""
-    text = b""
+    """Read the answer, but not more than anybody needs of it, nor longer: a time-out only counts between two bytes."""
+    text, deadline = b"", time.monotonic() + _LONGEST_READ
     for chunk in response.iter_bytes():
         text += chunk
         if len(text) > _MAX_BODY_READ:
             break
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout("the answer comes too slowly")
     return text
 
 

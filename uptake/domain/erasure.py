@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+#: But for U+DC80 to U+DCFF, by which bytes that are no UTF-8 pass through a text.
+_HALF_A_PAIR = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _ADDRESS_KEYS = frozenset({"address", "email", "e_mail", "e-mail", "email_address", "mail"})
 
 
@@ -42,7 +44,10 @@ def redacted(line: str, subject: Subject) -> str:
         for name in sorted((name for name in subject.names if len(name) > 1), key=len, reverse=True):
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "erased", text, flags=re.IGNORECASE)
         return text
-    return json.dumps(_redacted_value(document, subject), ensure_ascii=False, separators=(",", ":"))
+    document = _redacted_value(document, subject)
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    # Half a surrogate pair, which JSON may hold in its escaped form, fits into no file in any other.
+    return json.dumps(document, separators=(",", ":")) if _HALF_A_PAIR.search(text) else text
 
 
 def _redacted_value(value: Any, subject: Subject, key: str = "") -> Any:

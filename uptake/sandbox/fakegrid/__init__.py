@@ -4,6 +4,7 @@ Truth is `$UPTAKE_HOME/fakegrid/accepted.jsonl`: one line per accepted recipient
 """
 
 from uptake.sandbox.fakegrid.app import Fault, create_fakegrid
+from uptake.sandbox.fakegrid.disorder import Disorder
 from uptake.sandbox.fakegrid.faults import FAULTS, FaultPlan, FaultyFront
 from uptake.sandbox.fakegrid.rate_limit import RateLimit
 from uptake.sandbox.fakegrid.signing import webhook_public_key
@@ -11,6 +12,7 @@ from uptake.sandbox.fakegrid.webhooks import EventPoster, Reaction, Recipients
 
 __all__ = [
     "FAULTS",
+    "Disorder",
     "EventPoster",
     "Fault",
     "FaultPlan",

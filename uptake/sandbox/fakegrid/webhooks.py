@@ -26,6 +26,7 @@ import orjson
 
 from uptake.errors import SettingsError
 from uptake.sandbox.fakegrid.accept_log import AppendLog, Tail, accepted_path, moment, posted_path
+from uptake.sandbox.fakegrid.disorder import Disorder
 from uptake.sandbox.fakegrid.logs import whole_message_id
 from uptake.sandbox.fakegrid.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign, signing_key
 from uptake.sandbox.fakegrid.suppressions import GLOBAL, Suppressions, group_list
@@ -91,7 +92,13 @@ class EventPoster:
     """Posts due events to the webhook. One per home; use it from one thread."""
 
     def __init__(
-        self, home: Path, webhook_url: str, recipients: Recipients | None = None, *, client: httpx.Client | None = None
+        self,
+        home: Path,
+        webhook_url: str,
+        recipients: Recipients | None = None,
+        *,
+        client: httpx.Client | None = None,
+        disorder: Disorder | None = None,
     ) -> None:
         """Open the accept log of `home`. Raises SettingsError when the webhook is not on this machine."""
         self._webhook_url = _loopback(webhook_url, "the event webhook")
@@ -107,6 +114,7 @@ class EventPoster:
         self._actions: deque[_Due] = deque()
         self._suppressed: dict[tuple[str, int | None], tuple[str, datetime]] = {}
         self._numbers = count()
+        self._disorder = disorder
         self._down_since: datetime | None = None  # the webhook's first refusal since its last 2xx
         self._wait = timedelta(0)
         self.tries_again_at: datetime | None = None  #: nothing is posted before
@@ -186,8 +194,10 @@ class EventPoster:
 
     def _post_events(self, now: datetime) -> int:
         posted = 0
+        if self._disorder is not None:
+            self._events = deque(self._disorder.shuffled(self._events))
         while self._events and (self.tries_again_at is None or now >= self.tries_again_at):
-            batch, body = _first_batch(self._events)
+            batch, body = _first_batch(self._events, self._disorder)
             if not self._post_batch(body, now):
                 self._put_off(now)
                 break
@@ -196,6 +206,8 @@ class EventPoster:
             for _ in batch:
                 self._events.popleft()
             posted += len(batch)
+            if again := [due for due in batch if self._disorder is not None and self._disorder.is_repeated(due.key)]:
+                self._post_batch(_first_batch(again, self._disorder)[1], now)  # whatever is answered
         return posted
 
     def _put_off(self, now: datetime) -> None:
@@ -203,11 +215,10 @@ class EventPoster:
         self._down_since = self._down_since or now
         self.tries_again_at = now + self._wait
         self._wait = min(max(2 * self._wait, FIRST_WAIT), LONGEST_WAIT)
-        lost = []
-        while self._events and now - max(self._events[0].at, self._down_since) >= GIVES_UP_AFTER:
-            lost.append(self._events.popleft())
+        lost = [due for due in self._events if now - max(due.at, self._down_since) >= GIVES_UP_AFTER]
         if lost:
             self._remember(lost, outcome="lost")
+            self._events = deque(due for due in self._events if due.key not in self._posted)
 
     def _post_batch(self, body: bytes, now: datetime) -> bool:
         timestamp = str(int(now.timestamp()))
@@ -271,13 +282,14 @@ def _posted_line(due: _Due, more: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _first_batch(events: Iterable[_Due]) -> tuple[list[_Due], bytes]:
+def _first_batch(events: Iterable[_Due], disorder: Disorder | None) -> tuple[list[_Due], bytes]:
     """Take as many events as fit into one POST, at least one."""
     batch: list[_Due] = []
     parts: list[bytes] = []
     size = len(_OPEN) + len(_CLOSE)
     for due in events:
-        part = orjson.dumps(_event(due))
+        event = _event(due)
+        part = orjson.dumps(event if disorder is None else disorder.told(event))
         size += len(part) + len(_BETWEEN)
         if batch and size > MAX_BATCH_BYTES:
             break
