@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from uptake.domain.edits import Change, changes
+from uptake.domain.edits import Change, changes, changes_who_enters
 from uptake.domain.playbooks import Playbook, Release, StageText
 from uptake.domain.workspace import Workspace
 
@@ -61,3 +61,21 @@ def test_every_difference_is_named_by_its_key(new: Release, found: list[tuple[st
         for part, key, how, *fields in found
     ]
     assert changes(release(), new) == expected
+
+
+@pytest.mark.parametrize(
+    ("new", "is_about_entry"),
+    [
+        (release(texts={"b": "Other"}), False),
+        (release(ordered("a", "c")), False),
+        (release(priority=7, edits="pin", exit_when="account.churned"), False),
+        (release(caps={"holidays": ["2026-12-25"]}), False),
+        (release(layout="<mjml/>"), False),
+        (release(holdout="20%"), True),
+        (release(backfill="all"), True),
+        (release(caps={"exclusions": {"open_ticket": False}}), True),
+        (release(caps={"global_control": "5%"}), True),
+    ],
+)
+def test_an_edit_is_about_who_enters_or_about_what_they_get(new: Release, is_about_entry: bool) -> None:
+    assert changes_who_enters(release(), new) is is_about_entry

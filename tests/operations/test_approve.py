@@ -4,6 +4,13 @@ import pytest
 
 from uptake.errors import Refused
 from uptake.operations.approve import approve, approve_within_limits
+from uptake.operations.entering import limit_of
+
+
+def limit(town):
+    """Return how many accounts may enter in one tick."""
+    (one,) = town.ledger.releases.approved()
+    return limit_of(one.plan, one.release.playbook, 0)
 
 
 def test_an_approval_lasts_and_tolerates_what_the_workspace_says(town, now):
@@ -50,9 +57,20 @@ def test_approving_a_release_again_takes_nothing_back(town, now):
     later = town.plan(now=now + timedelta(hours=1)).plan
     assert later.count_accounts < first.count_accounts
     again = approve(town.ledger, plan_id=later.plan_id, by="Ada", now=now + timedelta(hours=1))
-    assert again.plan.plan_id == first.plan_id
     assert again.expires_at > now + timedelta(hours=1)
-    assert town.ledger.releases.approved()[0].plan.count_accounts == first.count_accounts
+    assert limit(town) == first.count_accounts
+
+
+def test_an_edit_of_what_people_get_takes_nothing_back(town, now):
+    first = town.approve().plan
+    town.tick()
+    town.releases["alpha"] = town.release(stages={"why": {"email": "why.md", "after": "1d"}})
+    edited = town.plan(now=now + timedelta(hours=1)).plan
+    approve(town.ledger, plan_id=edited.plan_id, by="Ada", now=now + timedelta(hours=1))
+    assert (edited.count_accounts, limit(town)) == (0, first.count_accounts)
+    town.settle(3, prefix="new", is_plain=True)
+    town.publish(snapshot_id="grown")
+    assert town.tick(now + timedelta(hours=2)).entered == {"alpha": 3}
 
 
 def test_a_changed_release_is_measured_by_its_own_plan(town, now):
@@ -61,6 +79,7 @@ def test_a_changed_release_is_measured_by_its_own_plan(town, now):
     town.releases["alpha"] = town.release(holdout="50%")
     changed = town.plan(now=now + timedelta(hours=1)).plan
     assert approve(town.ledger, plan_id=changed.plan_id, by="Ada", now=now).plan.plan_id == changed.plan_id
+    assert limit(town) == changed.count_accounts
 
 
 # --- without a person ---------------------------------------------------------------------------------------

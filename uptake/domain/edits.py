@@ -10,6 +10,15 @@ from uptake.domain.playbooks import Release
 How = Literal["added", "removed", "moved", "changed"]
 
 
+#: What decides who may enter; all else is what people get once they are in.
+_WHO_ENTERS = {
+    "playbook": frozenset(
+        {"teaches", "topic", "audience", "goal", "holdout", "re_entry", "opt_out", "enter", "calendar", "backfill"}
+    ),
+    "workspace": frozenset({"exclusions", "consent", "global_control", "topics"}),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """One difference."""
@@ -51,6 +60,11 @@ def changes(old: Release, new: Release) -> list[Change]:
     if old.layout != new.layout:
         found.append(Change(part="layout", key="layout", how="changed"))
     return found
+
+
+def changes_who_enters(old: Release, new: Release) -> bool:
+    """Say whether an edit is about who may enter."""
+    return any(one.key in _WHO_ENTERS.get(one.part, ()) for one in changes(old, new))
 
 
 def _differing(part: Literal["playbook", "workspace"], before: dict[str, Any], after: dict[str, Any]) -> list[Change]:

@@ -42,7 +42,6 @@ def approve(ledger: Ledger, *, plan_id: str, by: str, now: datetime) -> Approved
         )
     # Before the approval: were it lost in between, nobody would have entered by mistake.
     ledger.enrollments.launch(plan, plan.summary.get("matched_before_launch", []), now=now)
-    plan = _widest(ledger, plan)
     release = ledger.releases.version(plan.version_id)
     rules = release.workspace.approval
     expires_at = now + rules.expires
@@ -103,21 +102,3 @@ def _beyond(plan: Plan, release: Release, approved: Release, limits: Automatic) 
     if others:
         found.append(f"more than stages was edited: {', '.join(others)}")
     return found
-
-
-def _widest(ledger: Ledger, plan: Plan) -> Plan:
-    """Return what entrants are measured by: approving a release again prolongs it, and takes nothing back.
-
-    Most of those who match enter at once, so a later plan of the same release is small, and its tolerance of a few
-    would hold everybody who comes after.
-    """
-    for approved in ledger.releases.approved():
-        before = approved.plan
-        if (
-            before.playbook == plan.playbook
-            and before.release_hash == plan.release_hash
-            and before.summary.get("goal_hash") == plan.summary.get("goal_hash")
-            and before.count_accounts > plan.count_accounts
-        ):
-            return before
-    return plan

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from uptake.domain.edits import changes_who_enters
 from uptake.domain.eligibility import LeftOut
 from uptake.domain.guardrails import FEW
-from uptake.domain.playbooks import Playbook
+from uptake.domain.playbooks import Playbook, Release
 from uptake.operations.audience import look_at_audience
 from uptake.operations.definitions import goal_hash
 from uptake.ports import Approved, Audience, ControlState, Entry, Journeys, Ledger, Plan, Snapshot
@@ -90,7 +91,7 @@ def entries_held(approval: Approved, controls: ControlState, now: datetime, *, g
 
 def limit_of(plan: Plan, playbook: Playbook, tolerance: float) -> int:
     """Return how many accounts may enter in one tick once a plan is approved."""
-    planned = plan.count_accounts
+    planned = measured_by(plan)
     limit = math.floor(planned * (1 + tolerance) + 1e-9)
     left_out = plan.summary.get("left_out", {})
     if playbook.only_new:
@@ -100,8 +101,25 @@ def limit_of(plan: Plan, playbook: Playbook, tolerance: float) -> int:
     if playbook.enter == "calendar":
         # Whoever has entered on this day of it comes again on the next.
         again = sum(left_out.get(why.value, {}).get("accounts", 0) for why in (LeftOut.IN_ALREADY, LeftOut.RE_ENTRY))
-        limit = math.floor((planned + again) * (1 + tolerance) + 1e-9)
+        limit = math.floor((plan.count_accounts + again) * (1 + tolerance) + 1e-9)
     return limit
+
+
+def measured_by(plan: Plan) -> int:
+    """Return how many accounts those who enter later are measured by."""
+    return max(plan.count_accounts, plan.summary.get("measured_by", 0))
+
+
+def carried(ledger: Ledger, release: Release, count_accounts: int) -> int:
+    """Return what a new plan is measured by: an edit that is not about who enters takes nothing back.
+
+    Most of those who match enter at once, so whatever is planned later finds few, and a tolerance of a few would hold
+    everybody who comes after.
+    """
+    for approved in ledger.releases.approved():
+        if approved.playbook == release.name and not changes_who_enters(approved.release, release):
+            return max(count_accounts, measured_by(approved.plan))
+    return count_accounts
 
 
 def _beyond_tolerance(approval: Approved, count_accounts: int) -> Hold | None:
@@ -109,7 +127,7 @@ def _beyond_tolerance(approval: Approved, count_accounts: int) -> Hold | None:
     if count_accounts <= limit:
         return None
     return Hold(
-        f"{count_accounts} accounts would enter, plan {approval.plan.plan_id} had {approval.plan.count_accounts}"
+        f"{count_accounts} accounts would enter, plan {approval.plan.plan_id} had {measured_by(approval.plan)}"
         f" (at most {limit} with its tolerance); plan and approve it again",
         _anew(approval),
     )

@@ -18,6 +18,7 @@ from uptake.errors import Held
 from uptake.operations import foresight
 from uptake.operations.audience import look_at_audience
 from uptake.operations.definitions import goal_hash
+from uptake.operations.entering import carried
 from uptake.operations.gate import gate, override_of
 from uptake.ports import Entry, Journeys, Ledger, Plan, Playbooks, Snapshot, Snapshots
 
@@ -109,6 +110,7 @@ def _plan(
     forecast = journeys.stage_counts(release, entry, snapshot, tables, opens_at)
     first = foresight.first_tick(journeys, release, entry, snapshot, tables, ledger, opens_at)
     version_id = ledger.releases.save_version(release, git_sha=git_sha, now=now)
+    count_accounts = len(entry.contacts["account_id"].unique())
     plan_hash = _plan_hash(release, snapshot, entry.contacts)
     planned = Plan(
         plan_id=f"{name}-{now:%Y%m%dT%H%M}-{plan_hash[:6]}",
@@ -118,7 +120,7 @@ def _plan(
         plan_hash=plan_hash,
         snapshot_id=snapshot.snapshot_id,
         planned_at=now,
-        count_accounts=len(entry.contacts["account_id"].unique()),
+        count_accounts=count_accounts,
         count_contacts=entry.contacts.num_rows,
         summary={
             **_summary(release, snapshot, entry, forecast),
@@ -127,6 +129,7 @@ def _plan(
             # Where nobody is asked there is no audience that a later one could be compared with.
             "audience": audience.count_accounts if release.playbook.takes_in(opens_at) else None,
             "audience_held": audience.held if release.playbook.takes_in(opens_at) else None,
+            "measured_by": carried(ledger, release, count_accounts),
             "matched_before_launch": _outside(entry, tables["launches"], name),
             "first_tick": foresight.counted(first),
             "edit": foresight.touched(journeys, release, snapshot, tables, ledger, now),

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from uptake.domain.playbooks import Playbook
 from uptake.domain.workspace import Approval
-from uptake.operations.entering import limit_of
+from uptake.operations.entering import limit_of, measured_by
 from uptake.operations.gate import FRESH_FOR
 from uptake.summaries.markdown import SHOWN, bullets, cell, count_accounts, decision, table, words
 
 if TYPE_CHECKING:
     from uptake.operations.plan import PlanResult
+    from uptake.ports import Plan
 
 
 def plan_headline(result: PlanResult) -> str:
@@ -85,7 +86,7 @@ def plan_summary(result: PlanResult) -> str:
             table(("stage", "kind", "subject or task"), stages),
             *_texts(result),
             "## If you approve it",
-            _approval(limit_of(plan, playbook, rules.tolerance), playbook, rules),
+            _approval(plan, playbook, rules),
             "In Prefect: run the deployment again with the mode *approve and run* and your name (it plans anew, and"
             " approves what it finds then). On the command line, for exactly this plan:",
             f"```\nuptake approve {plan.plan_id} --by NAME\n```",
@@ -128,8 +129,10 @@ def _audience(summary: Mapping[str, Any]) -> list[str]:
     return [told]
 
 
-def _approval(limit: int, playbook: Playbook, rules: Approval) -> str:
+def _approval(plan: Plan, playbook: Playbook, rules: Approval) -> str:
     """Say how far the approval of a plan reaches."""
+    limit = limit_of(plan, playbook, rules.tolerance)
+    found = "this plan" if measured_by(plan) == plan.count_accounts else "the plan approved before"
     if playbook.enter == "manual":
         return f"For {rules.expires.days} days people may take accounts in by hand; nobody enters by itself."
     if limit == 0:
@@ -144,7 +147,7 @@ def _approval(limit: int, playbook: Playbook, rules: Approval) -> str:
         )
     return (
         f"Its release may take accounts in for {rules.expires.days} days, at every tick up to {limit:,} of them (what"
-        f" this plan found, and a tolerance of {rules.tolerance:.0%}); beyond that nobody enters, and a new plan is"
+        f" {found} found, and a tolerance of {rules.tolerance:.0%}); beyond that nobody enters, and a new plan is"
         " needed."
     )
 
