@@ -107,7 +107,7 @@ def limit_of(plan: Plan, playbook: Playbook, tolerance: float) -> int:
 
 def measured_by(plan: Plan) -> int:
     """Return how many accounts those who enter later are measured by."""
-    return max(plan.count_accounts, plan.summary.get("measured_by", 0))
+    return max(plan.count_accounts, int(plan.summary.get("measured_by", 0)))
 
 
 def carried(ledger: Ledger, release: Release, count_accounts: int) -> int:
