@@ -1,8 +1,8 @@
 """The conventions of dbt projects, as dbt-project-evaluator knows them, and a few of our own; each rule is a test.
 
 Exceptions stand here with their reason, and a test fails when one is no longer needed. Four of its rules are not ours:
-staging of all sources rests on that of each; `unreadable` reads every input of a source again, to say which lines nobody
-could read; some marts join more than seven relations, each one fact about their key; and only events are fresh or not.
+staging of all sources rests on that of each; `unreadable` reads every input of a source again, to say which lines
+nobody could read; some marts join more than seven relations, each one fact about their key; only events are fresh.
 """
 
 from __future__ import annotations
