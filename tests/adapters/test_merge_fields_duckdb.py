@@ -30,7 +30,13 @@ RELEASE = Release.model_validate(
             "caps": {"person": {"mails": 2, "per": "7d"}, "account": {"mails": 9, "per": "7d"}},
             "window": {"start": "09:00", "end": "17:00"},
         },
-        "texts": {"why": {"subject": "s", "body": "b"}},
+        "texts": {
+            "why": {
+                "subject": "{{ account.plan }} {{ account.renewal_on }} {{ contact.role }}",
+                "body": "{{ feature.guide_url }} {{ feature.minutes_saved_per_use }} {{ feature.days_used_28 }}"
+                " {{ feature.last_used_on }} {{ account_feature.adoption_state }}",
+            }
+        },
         "layout": "<mjml/>",
     }
 )
@@ -141,6 +147,24 @@ def test_another_snapshot_is_another_truth(snapshot, tmp_path):
     marts = {**MARTS, "accounts_current": [{"account_id": "a1", "plan": "business"}]}
     later = write_snapshot(tmp_path, as_of=NOW, marts=marts, snapshot_id="later")
     assert fields.values(later, RELEASE, [claimed("s1")])["s1"]["account"]["plan"] == "business"
+
+
+def test_no_column_is_read_that_no_text_names(snapshot):
+    values = DuckMergeFields().values(snapshot, RELEASE, [claimed("s1")])["s1"]
+    assert set(values["account"]) == {"plan", "renewal_on"}
+    assert set(values["contact"]) == {"role", "given_name", "full_name"}
+    assert set(values["account_feature"]) == {"adoption_state"}
+
+
+def test_a_text_that_asks_for_nothing_of_the_sparse_marts_gets_nothing_of_them(snapshot):
+    texts = {"why": RELEASE.texts["why"].model_copy(update={"subject": "s", "body": "{{ contact.given_name }}"})}
+    values = DuckMergeFields().values(snapshot, RELEASE.model_copy(update={"texts": texts}), [claimed("s1")])["s1"]
+    assert (values["account"], values["account_feature"]) == ({}, {})
+    assert values["feature"] == {
+        "name": "Boards",
+        "adoption_state": "tried",
+        "feature_key": "boards",
+    }  # why they get it
 
 
 def test_nothing_claimed_is_nothing_read(snapshot):

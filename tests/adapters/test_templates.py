@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uptake.adapters.mail_values import ValueMissing, display_name, harmless, header, is_address, link, link_part
-from uptake.adapters.templates import compile_release, fields_of
+from uptake.adapters.templates import compile_release
 from uptake.domain.playbooks import Release, StageText
 from uptake.errors import PlaybookError
 
@@ -258,18 +258,6 @@ def test_nothing_is_loaded_from_elsewhere():
     html = compile_release(a_release(), "why").html
     assert "@import" not in html
     assert "<link" not in html
-
-
-def test_merge_fields_of_a_text_can_be_listed():
-    assert fields_of(TEXT) == {
-        ("contact", "given_name"),
-        ("contact", "role"),
-        ("feature", "name"),
-        ("feature", "guide_url"),
-        ("feature", "days_used_28"),
-        ("account", "plan"),
-        ("account", "account_id"),
-    }
 
 
 def test_values_read_as_people_write_them():

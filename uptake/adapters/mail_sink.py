@@ -49,7 +49,7 @@ class SinkMailer:
 
     def render(self, batch: MailBatch) -> Rendered:
         """Build the request body, to whom it may go."""
-        recipients = tuple(replace(one, address=self._address(one.address, one.send_id)) for one in batch.recipients)
+        recipients = tuple(one._replace(address=self._address(one.address, one.send_id)) for one in batch.recipients)
         return self._inner.render(replace(batch, recipients=recipients))
 
     def post(self, rendered: Rendered) -> str | None:

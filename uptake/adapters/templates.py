@@ -11,9 +11,10 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, meta, nodes
+from jinja2.nodes import EvalContext
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import escape
@@ -34,7 +35,8 @@ REQUIRED_PLACES = frozenset({"body", "unsubscribe_url", "postal_address"})
 _PLACE = re.compile(r"\[\[(\w+)\]\]")
 _BLANK_LINES = re.compile(r"\n\s*\n\s*\n")
 _TEXT_PART = "{body}\n\n--\n{why}\n\nStop these e-mails or choose what you get: {unsubscribe_url}\n{postal_address}\n"
-_WHY = (
+#: Why somebody gets a mail; it stands in every one.
+WHY = (
     "{% if feature.name %}Why you get this: {{ feature.name }} is part of what your company has, and "
     "{% if feature.adoption_state == 'never' %}we see no use of it by you yet"
     "{% elif feature.adoption_state == 'tried' %}we see that you tried it"
@@ -58,8 +60,7 @@ _UNFILLABLE = (TemplateError, TypeError, ValueError, ArithmeticError, LookupErro
 Fields = Mapping[str, Mapping[str, Any]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Blocks:
+class Blocks(NamedTuple):
     """What differs for one person: the subject, and a rendered block for each tag."""
 
     subject: str
@@ -114,17 +115,6 @@ def fill_words(release: Release, stage_key: str, values: Fields) -> str | None:
 def check_words(text: str) -> None:
     """Check what a text of suggested words may hold. Raises PlaybookError."""
     _filler(_environment(html=False, hosts=()), text)
-
-
-def fields_of(text: StageText) -> set[tuple[str, str]]:
-    """Return the merge fields of a text as (root, column), for checking. Raises PlaybookError."""
-    environment = _environment(html=False, hosts=())
-    found = set()
-    for source in (text.subject, text.preheader, text.body):
-        for node in _parse(environment, source).find_all(nodes.Getattr):
-            if isinstance(node.node, nodes.Name) and node.node.name in ROOTS:
-                found.add((node.node.name, node.attr))
-    return found
 
 
 @lru_cache(maxsize=512)
@@ -195,6 +185,16 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
+class _Context(Context):
+    """One person's fields, without what templates that import, extend or export need: ours cannot."""
+
+    def __init__(self, environment: ImmutableSandboxedEnvironment, evaluation: EvalContext, fields: Fields) -> None:
+        self.environment = environment
+        self.eval_ctx = evaluation
+        self.parent = fields  # type: ignore[assignment] # only read
+        self.vars = {}
+
+
 def _environment(*, html: bool, hosts: Iterable[str]) -> ImmutableSandboxedEnvironment:
     environment = _Sandbox(undefined=StrictUndefined, autoescape=html, finalize=_final, keep_trailing_newline=True)
     environment.globals.clear()
@@ -257,10 +257,11 @@ def _filler(environment: ImmutableSandboxedEnvironment, source: str) -> Callable
     _parse(environment, source)
     template: Template = environment.from_string(source)
     root = template.root_render_func  # what `render` calls, too, once it has copied all that a template may import
+    evaluation = EvalContext(environment)
 
     def fill(fields: Fields) -> str:
         try:
-            return "".join(root(Context(environment, dict(fields), None, {})))
+            return "".join(root(_Context(environment, evaluation, fields)))
         except _UNFILLABLE as error:  # one person's odd value must not stop the others
             raise ValueMissing(f"a merge field cannot be filled ({type(error).__name__})") from error
 
@@ -269,7 +270,7 @@ def _filler(environment: ImmutableSandboxedEnvironment, source: str) -> Callable
 
 def _reason(environment: ImmutableSandboxedEnvironment) -> Callable[[Fields], str]:
     """Return what says why somebody gets this; it is the same for very many, and filled in once for all of these."""
-    fill = _filler(environment, _WHY)
+    fill = _filler(environment, WHY)
 
     @lru_cache(maxsize=256)
     def of(name: object, state: object) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class SendStatus(StrEnum):
@@ -65,8 +65,7 @@ class SuppressionReason(StrEnum):
     IMPORTED = "imported"  #: on a do-not-contact list from outside
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeliveryEvent:
+class DeliveryEvent(NamedTuple):
     """One thing the mail service says about one message; `send_id` is None on asynchronous bounces."""
 
     event_key: str

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from uptake import collector
 from uptake.errors import LedgerError
 from uptake.ports import Clock, DeliveryEvents, Ledger, ReadBatch, StoredBatch
 
@@ -36,8 +37,9 @@ def record_delivery(ledger: Ledger, events: DeliveryEvents, *, clock: Clock, lim
     after = 0
     while batches := ledger.delivery.unfolded(limit, after=after):
         after = batches[-1].batch_id
-        for group in _groups(_read(batch, events) for batch in batches):
-            _fold(ledger, group, clock, result)
+        with collector.put_off():
+            for group in _groups(_read(batch, events) for batch in batches):
+                _fold(ledger, group, clock, result)
     if result.batches or result.stuck:
         _log.info(
             "folded %d webhook batches: %d events, %d new, %d unreadable; %d stuck",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from uptake import failpoints
+from uptake import collector, failpoints
 from uptake.domain.eligibility import Reason, Verdict, effect_of
 from uptake.domain.playbooks import Release
 from uptake.domain.sends import SuppressionReason
@@ -111,10 +111,11 @@ def send_due(
         if reason := _closed(ledger.releases.controls(), now):
             run.result.stopped = reason
             break
-        claimed = ledger.sends.claim(owner=owner, limit=run.pace.size, now=now, lease=lease)
-        if not claimed:
-            break
-        run.send(claimed)
+        with collector.put_off():
+            claimed = ledger.sends.claim(owner=owner, limit=run.pace.size, now=now, lease=lease)
+            if not claimed:
+                break
+            run.send(claimed)
     result = run.result
     _log.info(
         "sent by %s: %d requests, %d accepted, %d unknown, %d failed, %d withheld, %d put back; %s",

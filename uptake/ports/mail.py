@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from uptake.domain.eligibility import Reason
 from uptake.domain.playbooks import Release
@@ -14,8 +14,7 @@ from uptake.ports.adoption import Snapshot
 from uptake.ports.ledger import Claimed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipient:
+class Recipient(NamedTuple):
     """One person in a batch. Holds an address: never logged, never stored outside `people`."""
 
     send_id: str

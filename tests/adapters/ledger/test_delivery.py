@@ -106,7 +106,7 @@ def test_a_second_resolution_clock_accepts_nothing_before_it_was_sent(world):
     world.claim()
     world.intend([send_id])
     truncated = event(world, Type.PROCESSED, send_id, minutes=0)
-    fold(world, DeliveryEvent(**{**truncated.__dict__, "occurred_at": world.now.replace(microsecond=0)}))
+    fold(world, truncated._replace(occurred_at=world.now.replace(microsecond=0)))
     assert row(world, send_id)["accepted_at"] == world.now
 
 
@@ -133,7 +133,7 @@ def test_events_suppress_the_address(world, sent, kind, detail, reason, stops):
 def test_a_bounce_without_ids_suppresses_by_address_in_any_writing(world, sent):
     world.record(("ann", "how", "send"))
     late = event(world, Type.BOUNCE, None, detail="bounce")
-    fold(world, DeliveryEvent(**{**late.__dict__, "address": " ANN@Example.INVALID "}))
+    fold(world, late._replace(address=" ANN@Example.INVALID "))
     world.claim()
     how = world.send_of("ann", "how")
     assert world.intend([how]) == {how: Reason.SUPPRESSED}

@@ -39,4 +39,5 @@ def _stored(value: object) -> str:
     """Return a moment as SQLAlchemy keeps it in SQLite, and as PostgreSQL reads it."""
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise TypeError(f"{type(value).__name__} is none of text, whole number, aware moment and None")
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    moment = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return moment.isoformat(" ", "microseconds").removesuffix("+00:00")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -33,15 +33,24 @@ from uptake.ports import ControlState
 _TREATED = Arm.TREATMENT.value
 
 
+class Checked(NamedTuple):
+    """What the last look found, by send id."""
+
+    lost: set[str]  # not this owner's any more
+    paused: set[str]
+    ended: dict[str, Reason]
+    keys: list[int]  # of all, whatever was found
+
+
 def check_intents(
     connection: sa.Connection, releases: SqlReleases, send_ids: Sequence[str], *, owner: str, now: datetime
-) -> tuple[set[str], set[str], dict[str, Reason]]:
-    """Return send ids that are not this owner's any more, that are paused, and that must end, with the reason."""
+) -> Checked:
+    """Look at each send once more, and lock it."""
     rows = [_Claim._make(row) for row in _claims(connection, send_ids, owner, now)]
     held = {row.send_id for row in rows if row.is_held}
     state = control_state(connection)
-    addresses = {row.address_hash for row in rows if row.address_hash is not None}
-    stops, bases = _stops(connection, addresses), _bases(connection, addresses, now)
+    stops = _stops(connection, {row.address_hash for row in rows if row.address_hash is not None and row.is_stopped})
+    bases = _bases(connection, {row.address_hash for row in rows if row.address_hash is not None and row.said}, now)
     paused: set[str] = set()
     ended: dict[str, Reason] = {}
     for row in rows:
@@ -55,12 +64,13 @@ def check_intents(
             ended[row.send_id] = Reason.OUTSIDE_WINDOW
         elif row.claimed_hash != row.address_hash or _is_paused(row, state, now):  # a new address: claim it anew
             paused.add(row.send_id)
-    return set(send_ids) - held, paused, ended
+    return Checked(set(send_ids) - held, paused, ended, [row.send_key for row in rows])
 
 
 class _Claim(NamedTuple):
     """One send, and what is known now of whom it is for. In the order of `_claims`."""
 
+    send_key: int
     send_id: str
     is_held: bool
     version_id: int
@@ -75,15 +85,16 @@ class _Claim(NamedTuple):
     has_address: bool
     is_erased: bool
     is_late: bool
+    is_stopped: bool  # the address has stopped something
+    said: bool  # the address has consented to something, or refused
 
 
-def _claims(
-    connection: sa.Connection, send_ids: Sequence[str], owner: str, now: datetime
-) -> sa.CursorResult[tuple[object, ...]]:
+def _claims(connection: sa.Connection, send_ids: Sequence[str], owner: str, now: datetime) -> Sequence[sa.Row[Any]]:
     contact, assignment = enrollment_contacts.c, assignments.c
     is_held = sa.and_(sends.c.status == SendStatus.CLAIMED.value, sends.c.owner == owner, sends.c.lease_until_at > now)
     return connection.execute(
         sa.select(
+            sends.c.send_key,
             sends.c.send_id,
             is_held.label("is_held"),
             sends.c.version_id,
@@ -98,6 +109,8 @@ def _claims(
             people.c.address.is_not(None).label("has_address"),
             people.c.erased_at.is_not(None).label("is_erased"),
             _is_late(now).label("is_late"),
+            sa.exists().where(suppressions.c.address_hash == people.c.address_hash, in_force()).label("is_stopped"),
+            sa.exists().where(consents.c.address_hash == people.c.address_hash).label("said"),
         )
         .join(enrollments, enrollments.c.enrollment_id == sends.c.enrollment_id)
         .join(
@@ -112,7 +125,7 @@ def _claims(
         .where(among(connection, sends.c.send_id, send_ids))
         .order_by(sends.c.send_key)  # two workers lock in one order
         .with_for_update(of=sends)
-    )
+    ).all()
 
 
 def _is_late(now: datetime) -> sa.ColumnElement[bool]:
@@ -122,8 +135,10 @@ def _is_late(now: datetime) -> sa.ColumnElement[bool]:
     return row.window_ends_at.is_not(None) & (row.window_ends_at <= now) & is_decided
 
 
-def _stops(connection: sa.Connection, addresses: Iterable[str]) -> dict[str, list[tuple[str, int | None]]]:
+def _stops(connection: sa.Connection, addresses: Collection[str]) -> dict[str, list[tuple[str, int | None]]]:
     """Return what each address has stopped: (topic, group of the mail service)."""
+    if not addresses:
+        return {}
     row = suppressions.c
     query = sa.select(row.address_hash, row.topic, row.topic_group).where(
         among(connection, row.address_hash, addresses)
@@ -134,8 +149,10 @@ def _stops(connection: sa.Connection, addresses: Iterable[str]) -> dict[str, lis
     return found
 
 
-def _bases(connection: sa.Connection, addresses: Iterable[str], now: datetime) -> dict[str, set[str]]:
+def _bases(connection: sa.Connection, addresses: Collection[str], now: datetime) -> dict[str, set[str]]:
     """Return the bases that count for each address that has any; `none` alone for one that refused."""
+    if not addresses:
+        return {}
     row = consents.c
     query = sa.select(row.address_hash, row.basis).where(among(connection, row.address_hash, addresses), counts(now))
     found: dict[str, set[str]] = {}

@@ -7,7 +7,6 @@ person moves the row. Evidence wins over every guess: a 202 counts whoever repor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,8 +31,8 @@ _IS_SENDING = sends.c.status == sa.literal(SendStatus.SENDING.value, literal_exe
 _STUCK = [SendStatus.UNKNOWN.value, SendStatus.HELD.value]
 #: Word for word what that partial index says: SQLite does not see that "unknown" is one of both.
 _IS_STUCK = sends.c.status.in_(sa.bindparam(None, _STUCK, expanding=True, literal_execute=True))
-_NAMES = tuple(field.name for field in fields(Claimed))
-_CLAIMED = [sends.c[name] if name in sends.c else people.c[name] for name in _NAMES]
+_COUNT = len(Claimed._fields)
+_CLAIMED = [sends.c[name] if name in sends.c else people.c[name] for name in Claimed._fields]
 
 
 #: A tick's decision to send holds until the next one.
@@ -71,9 +70,7 @@ class SqlSends:
                 proven = settle_proven(connection, [row.send_id for row in rows if row.attempt == 0], now)
                 rows = [row for row in rows if row.send_id not in proven]
                 gone = {
-                    row.send_id: Reason.ERASED if row.erased_at is not None else Reason.LEFT
-                    for row in rows
-                    if row.address is None
+                    row.send_id: Reason.ERASED if row.is_erased else Reason.LEFT for row in rows if row.address is None
                 }
                 withhold(connection, gone, detail="nobody to write to", now=now)
                 claimed = [row for row in rows if row.address is not None]
@@ -104,7 +101,7 @@ class SqlSends:
         """
         with self._store.write() as connection:
             self._store.stop(connection, shared=True)
-            lost, paused, ended = check_intents(connection, self._releases, send_ids, owner=owner, now=now)
+            lost, paused, ended, keys = check_intents(connection, self._releases, send_ids, owner=owner, now=now)
             failpoints.at("intent: checked")
             withhold(connection, ended, detail="found just before the intent", now=now)
             if paused:
@@ -112,17 +109,15 @@ class SqlSends:
                 connection.execute(back.values(**_FREE, status=SendStatus.PLANNED.value, updated_at=now))
             failures = {**dict.fromkeys(lost | paused, Reason.PAUSED), **ended}
             if not failures:
-                address = sa.select(people.c.address_hash).where(people.c.contact_id == sends.c.contact_id)
                 connection.execute(
                     sa.update(sends)
-                    .where(among(connection, sends.c.send_id, send_ids))
+                    .where(among(connection, sends.c.send_key, keys))
                     .values(
                         status=SendStatus.SENDING.value,
                         attempt=sends.c.attempt + 1,
                         body_hash=body_hash,
                         sending_at=now,
                         deadline_at=deadline,
-                        address_hash=address.scalar_subquery(),
                         updated_at=now,
                     )
                 )
@@ -258,7 +253,7 @@ def _oldest_stage(connection: sa.Connection, state: ControlState, limit: int) ->
         return []
     same = (sends.c.version_id == first.version_id) & (sends.c.stage_key == first.stage_key)
     query = (
-        sa.select(*_CLAIMED, sends.c.send_key, sends.c.attempt, people.c.erased_at)
+        sa.select(*_CLAIMED, sends.c.send_key, sends.c.attempt, people.c.erased_at.is_not(None).label("is_erased"))
         .outerjoin(people, people.c.contact_id == sends.c.contact_id)
         .where(*may_go, same)
         .order_by(sends.c.send_key)
@@ -268,4 +263,4 @@ def _oldest_stage(connection: sa.Connection, state: ControlState, limit: int) ->
 
 
 def _claimed(row: Any) -> Claimed:
-    return Claimed(**dict(zip(_NAMES, row, strict=False)))
+    return Claimed(*row[:_COUNT])
