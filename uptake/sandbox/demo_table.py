@@ -66,7 +66,11 @@ def _overview(figures: Figures) -> Table:
 
 
 def _by_playbook(figures: Figures, truths: Mapping[str, PlantedLift]) -> Table:
-    table = Table("playbook", title="Goals reached: lift over the holdout, in points")
+    table = Table(
+        "playbook",
+        title="Goals reached: lift over the holdout, in points",
+        caption="Planted truth: the same days lived again without the mails, which only a demo can.",
+    )
     for name in ("enrolled", "treated", "holdout", "sent", "lift", "95 % interval", "planted truth"):
         table.add_column(name, justify="right")
     for line in figures.playbooks:
@@ -89,7 +93,7 @@ def _withheld(withheld: Mapping[str, int]) -> Table:
     table = Table("withheld because", title="Not sent, or later")
     table.add_column("count", justify="right")
     for reason, count in sorted(withheld.items(), key=lambda item: (-item[1], item[0])):
-        table.add_row(reason, f"{count:,}")
+        table.add_row(reason.replace("_", " "), f"{count:,}")
     return table
 
 
