@@ -50,6 +50,33 @@ def test_playbooks_planned_together_are_planned_as_if_alone(town, playbooks, now
     assert [one.plan.summary["first_tick"] for one in together] == [one.plan.summary["first_tick"] for one in alone]
 
 
+def test_a_plan_foresees_that_somebody_of_another_account_wins_the_address(town, now):
+    town.settle(4, prefix="near", is_plain=True)
+    for account_id, other in (("near-0", "near-1"), ("near-2", "near-3")):
+        town.accounts[account_id]["plan"] = "free"
+        for place in (0, 1):
+            address = town.contacts[f"contact-{other}-{place}"]["address"]
+            town.contacts[f"contact-{account_id}-{place}"]["address"] = address
+    town.releases["alpha"] = town.release(holdout=0.0)
+    free = {"where": "account.plan == 'free'", "contacts": {"max_per_account": 3}}
+    town.releases["beta"] = town.release("beta", priority=900, holdout=0.0, audience=free)
+    town.publish(snapshot_id="shared")
+    town.approve()
+    town.tick()
+    town.send()
+    later = now + 3 * DAY  # the second mail is due
+    town.publish(later, snapshot_id="later")
+    foreseen = town.plan("beta", now=later).plan.summary["first_tick"]
+    town.approve("beta", now=later)
+    town.tick(later)
+    decided = town.rows(
+        "select verdict || coalesce(':' || reason, ''), count(*) from decisions join enrollments using (enrollment_id)"
+        " where playbook = 'beta' and superseded_at is null group by 1"
+    )
+    assert dict(decided) == foreseen
+    assert foreseen["retry:priority_lost"]
+
+
 def test_a_plan_is_stored_with_all_that_is_shown(town):
     town.accounts["account-0"] |= {"plan": "team", "age_days": 3}
     town.publish(snapshot_id="new")
