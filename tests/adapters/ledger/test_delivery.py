@@ -282,3 +282,13 @@ def test_what_was_heard_before_a_send_was_planned_counts_with_what_comes_after(w
     world.record(("ann", "why", "send"))
     fold(world, event(world, Type.PROCESSED, send_id))
     assert row(world, send_id)["status"] == "bounced"
+
+
+def test_an_event_that_proves_nothing_keeps_no_send_from_being_made(world):
+    world.load(ANN)
+    world.enter(ANN)
+    send_id = world.send_of("ann")
+    fold(world, event(world, Type.OTHER, send_id))
+    world.ledger.releases.control("forgotten", "x", "resume", reason="asked", by="uptake", now=world.now)
+    world.record(("ann", "why", "send"))
+    assert [one.send_id for one in world.claim()] == [send_id]

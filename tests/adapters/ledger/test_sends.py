@@ -418,3 +418,14 @@ def test_what_stays_unknown_is_held_and_its_release_stays_in_the_audit(world):
     orders = [(row["ordered_by"], row["target"]) for row in world.ledger.read("controls") if row["scope"] == "send"]
     assert orders == [("Ada", " ".join(sorted([ann, bob]))), ("Grace", " ".join(sorted([ann, bob])))]
     assert world.ledger.releases.controls().sending_locked is None
+
+
+def test_a_pause_takes_nothing_from_the_worker_that_took_over(world):
+    """The first one finds its lease gone and everything paused: neither is its to write down."""
+    (send_id,) = world.planned(ANN)
+    world.claim("w1")
+    world.now += timedelta(minutes=3)
+    world.claim("w2")
+    world.ledger.releases.control("all", "", "pause", reason="look", by="Grace", now=world.now)
+    assert world.intend([send_id], "w1") == {send_id: Reason.PAUSED}
+    assert world.status(send_id) == "claimed"
