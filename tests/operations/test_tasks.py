@@ -72,6 +72,15 @@ def test_the_mail_after_a_task_waits_until_somebody_closed_it(calls, now):
     assert {row[0] for row in calls.rows("select account_id from sends")} <= {first.account_id}
 
 
+def test_who_closed_a_task_and_why_is_told_of_everybody_it_was_for(calls, now):
+    first = listed(calls, now)[0]
+    close_task(calls.ledger, task_id=first.task_id, outcome="declined", reason="They leave", by="Ada", now=now + HOUR)
+    history = calls.ledger.read("contact_history", contact_id=first.contact_id)
+    (closed,) = (row for row in history if row["what"] == "task")
+    told = (closed["stage_key"], closed["outcome"], closed["detail"])
+    assert told == ("call", "declined", "by Ada: They leave")
+
+
 def test_a_task_nobody_closes_holds_the_journey_up_for_a_week_after_its_date_and_no_longer(calls, now):
     late = now + 9 * DAY  # two to do it, and a week
     calls.publish(late + DAY, snapshot_id="s1")

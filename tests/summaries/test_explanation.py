@@ -86,6 +86,7 @@ def test_an_explanation_says_what_comes_next_and_when(changed: dict[str, Any], s
     history = (
         Happened(at=at, stage_key="why", what="decided", outcome="retry", reason="outside_window", detail=HOSTILE),
         Happened(at=at, stage_key="why", what="sent", outcome="accepted", reason=None, detail=HOSTILE),
+        Happened(at=at, stage_key="call", what="task", outcome="declined", reason=None, detail="by Ada: They leave"),
         Happened(at=at, stage_key=None, what="left", outcome="ended", reason="goal_reached", detail=""),
     )
     entry = Enrollment(
@@ -109,3 +110,4 @@ def test_an_explanation_says_what_comes_next_and_when(changed: dict[str, Any], s
     assert "why: not now, because: outside window" in text
     assert "09:00 UTC: why: mail accepted\n" in text
     assert "09:00 UTC: left, because: goal reached" in text
+    assert "09:00 UTC: call: task declined (by Ada: They leave)" in text

@@ -66,7 +66,7 @@ class Happened:
 
     at: datetime
     stage_key: str | None
-    what: str  # decided | sent | delivery | left
+    what: str  # decided | sent | delivery | task (closed) | left
     outcome: str  # the verdict, the status of the mail, the event; of who has left: `ended`
     reason: str | None
     detail: str

@@ -104,9 +104,11 @@ def _happened(one: Happened) -> str:
             told = f"{one.stage_key}: {words(one.outcome)}"
         case "left":
             told = "left"
+        case "task":
+            told = f"{one.stage_key}: task {words(one.outcome)}"
         case _:
             told = f"{one.stage_key}: {_DECIDED.get(one.outcome, one.outcome)}"
-    detail = f" ({_detail(one.detail)})" if one.detail and one.what == "decided" else ""
+    detail = f" ({_detail(one.detail)})" if one.detail and one.what in ("decided", "task") else ""
     return f"{_at(one.at)}: {told}{because}{detail}"
 
 

@@ -237,6 +237,12 @@ select 'delivery', v.occurred_at, s.playbook, s.enrollment_id, s.stage_key, v.ev
 from delivery_events as v
 inner join sends as s on v.send_id = s.send_id
 where s.contact_id = :contact_id
+union all
+select 'task', t.closed_at, t.playbook, t.enrollment_id, t.stage_key, t.status, null,
+    'by ' || t.closed_by || ': ' || t.close_reason
+from tasks as t
+inner join enrollment_contacts as c on t.enrollment_id = c.enrollment_id
+where c.contact_id = :contact_id and t.closed_at is not null
 order by 2, 1
 
 -- contact_suppressions --
