@@ -109,6 +109,7 @@ class Wiring:
                     "models/intermediate/int_event_features.sql",
                     "models/intermediate/int_contact_feature_days.sql",
                     "models/intermediate/int_feature_use.sql",
+                    "models/intermediate/int_feature_use_kept.sql",
                     "models/marts/adoption/account_features.sql",
                     "models/marts/adoption/contact_features.sql",
                     "models/marts/value/fct_outcomes.sql",

@@ -20,6 +20,7 @@
     {{ drop_what_is_not_a('view') }}
     {{ run_hooks(pre_hooks) }}
     {% call statement('main') -%}
+        {%- if config.get('contract').enforced %}{{ get_assert_columns_equivalent(sql) }}{% endif %}
         create or replace view {{ target_relation }} as ({{ sql }})
     {%- endcall %}
     {{ run_hooks(post_hooks) }}

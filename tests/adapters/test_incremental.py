@@ -34,7 +34,7 @@ HISTORIES = int(os.environ.get("UPTAKE_TEST_HISTORIES", "2"))
 #: What is not made in full by every build, and what leads to it, in an order of building.
 KEPT = (
     "stg_event_lines", "stg_usage_events", "int_as_of", "int_event_days", "int_event_features",
-    "int_contact_feature_days", "fct_account_feature_daily", "int_feature_use",
+    "int_contact_feature_days", "fct_account_feature_daily", "int_feature_use_kept", "int_feature_use",
 )  # fmt: skip
 #: With what is made of it directly.
 MODELS = (
@@ -82,14 +82,21 @@ class Warehouse:
             return int(session.execute(statement).fetchall()[0][0])
 
     def tables(self, schemas: tuple[str, ...] = ("staging", "intermediate", "marts")) -> dict[str, list[str]]:
-        """Return the rows of every table, sorted; without what tells one way of coming to be from another."""
+        """Return the rows of every table, sorted; without what tells one way of coming to be from another.
+
+        And of the views over tables that are kept: those say what rows of different builds mean today.
+        """
         names = self.rows(
             "select schema_name || '.' || table_name from duckdb_tables()"
             f" where schema_name in {schemas!r}"
-            " and table_name not in ('stg_event_lines__files', 'stg_event_lines__draft') order by 1"
+            " and table_name not in ('stg_event_lines__files', 'stg_event_lines__draft')"
+            " union select schema_name || '.' || view_name from duckdb_views()"
+            f" where schema_name in {schemas!r} and schema_name <> 'staging' order by 1"
         )
         except_for = {
             "staging.stg_event_lines": "exclude (read_order)",
+            # When the row was made, and its days as they stood then.
+            "intermediate.int_feature_use_kept": "exclude (windows_end_on, day_bits)",
             # A build that was killed may have tested a day just before.
             "marts.fct_account_feature_daily__days": "exclude (tested_as)",
         }
@@ -401,7 +408,7 @@ from uptake.adapters.transformer_dbt import DbtTransformer
 
 execute = DuckDBConnectionManager.execute
 def die(self, sql, *args, **kwargs):
-    if "delete from" in sql and "int_feature_use__days" in sql:
+    if "delete from" in sql and "int_feature_use_kept__days" in sql:
         os.kill(os.getpid(), signal.SIGKILL)
     return execute(self, sql, *args, **kwargs)
 DuckDBConnectionManager.execute = die

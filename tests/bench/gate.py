@@ -28,7 +28,7 @@ EXPECTATIONS = PROJECT.parent / "expectations"
 
 _AS_OF = moment(LAST_DAY)
 _SPOIL = """
-    update marts.contact_features set days_used_28 = 29 where hash(contact_id) % 5000 = 0;
+    update intermediate.int_feature_use_kept set first_used_on = last_used_on + 1 where hash(contact_id) % 5000 = 0;
     update marts.account_features set adoption_state = 'unheard' where hash(account_id) % 500 = 0;
     update marts.fct_account_feature_daily set count_contacts = -1 where hash(account_id) % 500 = 0;
     insert into marts.contacts_current select * from marts.contacts_current limit 3;

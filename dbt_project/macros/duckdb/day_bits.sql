@@ -18,17 +18,20 @@
     bit_or
 {%- endmacro %}
 
+{% macro older_day_bits(day_bits, days_since, days) -%}
+    {#- A set as it was `days_since` days ago, without the days that have left the last `days` since. -#}
+    {%- set step = 'cast(' ~ clamp('coalesce(' ~ days_since ~ ', 0)', 0, days) ~ ' as integer)' -%}
+    ({{ day_bits }} & ((cast(1 as bigint) << ({{ days }} - {{ step }})) - 1)) << {{ step }}
+{%- endmacro %}
+
 {% macro renewed_day_bits(day_bits, days_since, days, counted_days, counted_bits) -%}
     {#-
-        A set as it was `days_since` days ago, without days that have left the last `days` since, and with what was
-        counted anew: `counted_bits`, of the days `counted_days`. A set of later (days_since < 0) is not known any more,
-        and NULL is the empty set.
+        The same with what was counted anew: `counted_bits`, of the days `counted_days`. A set of later (days_since < 0)
+        is not known any more, and NULL is the empty set.
     -#}
-    {%- set step = 'cast(' ~ clamp('coalesce(' ~ days_since ~ ', 0)', 0, days) ~ ' as integer)' -%}
     coalesce(
         case when {{ days_since }} >= 0
-            then (({{ day_bits }} & ((cast(1 as bigint) << ({{ days }} - {{ step }})) - 1)) << {{ step }})
-            & ~coalesce({{ counted_days }}, 0)
+            then ({{ older_day_bits(day_bits, days_since, days) }}) & ~coalesce({{ counted_days }}, 0)
         end, 0
     ) | coalesce({{ counted_bits }}, 0)
 {%- endmacro %}

@@ -7,7 +7,9 @@
              table is a `__draft` until it is whole.
     by_day   rows of days: makes days anew whose version has changed; keeps `__days`. `days_of` is the relation that
              says the version of each `date_day`; the model's own column may have another name, `day`.
-    by_key   rows of keys, over days: the model says which keys the changed days reopen; keeps `__days`.
+    by_key   rows of keys (`keys`), over days: the model makes the rows of those keys anew that the changed days may
+             change, out of its previous rows, of which it gets the columns `keeps`. Only the columns `changes` of a row
+             may be others than before; without a value in the column `present` it goes. Keeps `__days`.
 
     The model's compiled SQL, with every macro in it, stands in the table's comment, and so does that of the tables here
     which it is made of: other SQL, another source, another folder or another DuckDB means a new table. So a model here
@@ -132,7 +134,18 @@
         ~ (empty_relation(kept) if is_anew else "select " ~ kept | join(', ') ~ " from " ~ target_relation)
     ) -%}
     {% call statement('main') -%}
-        {{ replace_table(target_relation, sql) }}
+        {%- if is_anew %}
+            {{ replace_table(target_relation, sql) }}
+        {%- else %}
+            create or replace temporary table uptake_new_rows as ({{ sql }});
+            merge into {{ target_relation }} using uptake_new_rows using ({{ config.require('keys') | join(', ') }})
+            when matched and uptake_new_rows.{{ config.require('present') }} is null then delete
+            when matched then update set
+                {%- for column in config.require('changes') %}
+                {{ column }} = uptake_new_rows.{{ column }}{{ ',' if not loop.last }}
+                {%- endfor %}
+            when not matched and uptake_new_rows.{{ config.require('present') }} is not null then insert by name
+        {%- endif %}
     {%- endcall %}
     {%- do remember_days(target_relation, is_anew, code) -%}
     {{ run_hooks(post_hooks) }}
@@ -151,7 +164,7 @@
 {%- endmacro %}
 
 {% macro previous_rows(kept) -%}
-    {#- In a model `by_key`: the columns it keeps, as the last build left them; nothing in a new table. -#}
+    {#- In a model `by_key`: its rows, as the last build left them; nothing in a new table. -#}
     {{ return('uptake_previous_rows' if is_being_built() else '(' ~ empty_relation(kept) ~ ')') }}
 {%- endmacro %}
 

@@ -1,4 +1,6 @@
 -- grain: one row per contact, feature and week of the last 28 days in which the contact used the feature
+{{ config(materialized='ephemeral') }}
+
 with
 contact_feature_days as (select * from {{ ref('int_contact_feature_days') }}),
 

@@ -8,7 +8,7 @@ contacts as (select * from {{ ref('contacts_current') }}),
 
 feature_use as (select * from {{ ref('int_feature_use') }}),
 
-contact_feature_weeks as (select * from {{ ref('int_contact_feature_weeks') }}),
+use_frequency as (select * from {{ ref('int_use_frequency') }}),
 
 daily as (select * from {{ ref('fct_account_feature_daily') }}),
 
@@ -89,10 +89,10 @@ frequency as (
 
     select
         account_id,
-        {{ median_of('count_uses') }} as median_weekly_uses
+        median_weekly_uses
 
-    from contact_feature_weeks
-    group by account_id
+    from use_frequency
+    where account_id <> '' and contact_id = ''
 
 ),
 
@@ -203,7 +203,7 @@ measured as (
         people.top_user_share,
         cast(coalesce(people.count_active_contacts_7, 0) as bigint) as count_active_contacts_7,
         {{ ratio('people.count_active_contacts_7', 'people.count_active_contacts_28') }} as weekly_stickiness,
-        cast(frequency.median_weekly_uses as double) as median_weekly_uses,
+        frequency.median_weekly_uses,
         {{ friction_columns('friction', 'known') }},
         case
             when known.knows_count_friction_28 = 1 then coalesce(friction.count_friction_contacts_28, 0)

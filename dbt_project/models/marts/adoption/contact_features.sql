@@ -1,4 +1,7 @@
 -- grain: one row per contact and feature it ever used; no row means never
+{{ config(materialized='view') }}
+
+-- A view, because the days of every row change every day, and nothing is computed here that is not cheaper than a copy.
 with
 feature_use as (select * from {{ ref('int_feature_use') }}),
 

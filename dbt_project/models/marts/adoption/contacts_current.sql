@@ -6,7 +6,7 @@ accounts as (select * from {{ ref('dim_accounts') }}),
 
 activity as (select * from {{ ref('int_contact_activity') }}),
 
-contact_feature_weeks as (select * from {{ ref('int_contact_feature_weeks') }}),
+use_frequency as (select * from {{ ref('int_use_frequency') }}),
 
 contact_features as (select * from {{ ref('contact_features') }}),
 
@@ -32,10 +32,10 @@ uses as (
 
     select
         contact_id,
-        cast(sum(count_uses) as bigint) as count_uses_28
+        count_uses_28
 
-    from contact_feature_weeks
-    group by contact_id
+    from use_frequency
+    where contact_id <> ''
 
 ),
 

@@ -8,7 +8,7 @@ accounts as (select * from {{ ref('accounts_current') }}),
 
 daily as (select * from {{ ref('fct_account_feature_daily') }}),
 
-contact_feature_weeks as (select * from {{ ref('int_contact_feature_weeks') }}),
+use_frequency as (select * from {{ ref('int_use_frequency') }}),
 
 as_of as (select * from {{ ref('int_as_of') }}),
 
@@ -64,13 +64,11 @@ uses as (
 frequency as (
 
     select
-        contact_feature_weeks.feature_key,
-        {{ median_of('contact_feature_weeks.count_uses') }} as median_weekly_uses
+        feature_key,
+        median_weekly_uses
 
-    from contact_feature_weeks
-    inner join customers
-        on contact_feature_weeks.account_id = customers.account_id
-    group by contact_feature_weeks.feature_key
+    from use_frequency
+    where feature_key <> ''
 
 ),
 
@@ -88,7 +86,7 @@ final as (
         {{ ratio('reached.count_contacts_used_28', 'reached.count_contacts_entitled_28') }} as contact_reach,
         cast(coalesce(uses.count_uses_28, 0) as bigint) as count_uses_28,
         {{ ratio('coalesce(uses.count_uses_28, 0)', 'sum(uses.count_uses_28) over ()') }} as use_share_28,
-        cast(frequency.median_weekly_uses as double) as median_weekly_uses
+        frequency.median_weekly_uses
 
     from features
     left join reached
