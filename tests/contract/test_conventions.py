@@ -52,6 +52,7 @@ OF_THEIR_OWN = {
 ON_MARTS = {
     "int_plan_features": "dim_accounts decides which plans there are; fct_account_health_weekly asks what each holds",
     "int_account_weeks_lived": "the marts say since when an account is used or sold to; only health's history asks",
+    "int_use_frequency": "dim_accounts says who is a customer, and how often a feature is used is asked of customers",
     "int_feature_rules": "the rules are learned from account_features, and only feature_recommendations asks for them",
 }
 

@@ -414,13 +414,26 @@ final as (
         known.day_bits
 
     from known
-    {%- for found in ('reopened', 'adopted_in_window', 'read_again', 'adopted_anew') %}
-    left join {{ found }}
+    left join reopened
         on
-            known.account_id = {{ found }}.account_id
-            and known.contact_id = {{ found }}.contact_id
-            and known.feature_key = {{ found }}.feature_key
-    {%- endfor %}
+            known.account_id = reopened.account_id
+            and known.contact_id = reopened.contact_id
+            and known.feature_key = reopened.feature_key
+    left join adopted_in_window
+        on
+            known.account_id = adopted_in_window.account_id
+            and known.contact_id = adopted_in_window.contact_id
+            and known.feature_key = adopted_in_window.feature_key
+    left join read_again
+        on
+            known.account_id = read_again.account_id
+            and known.contact_id = read_again.contact_id
+            and known.feature_key = read_again.feature_key
+    left join adopted_anew
+        on
+            known.account_id = adopted_anew.account_id
+            and known.contact_id = adopted_anew.contact_id
+            and known.feature_key = adopted_anew.feature_key
 
 )
 
