@@ -47,6 +47,17 @@ def test_a_larger_holdout_never_releases_an_account(
         assert arm_of(account_id, salt="p", holdout=large, global_control=control) is Arm.HOLDOUT
 
 
+def test_each_larger_holdout_holds_whom_the_smaller_one_held() -> None:
+    accounts = [f"acc-{number}" for number in range(300)]
+    held: set[str] = set()
+    for percent in range(0, 101, 5):
+        arms = {a: arm_of(a, salt="p", holdout=percent / 100, global_control=0.1) for a in accounts}
+        now = {account for account, arm in arms.items() if arm is Arm.HOLDOUT}
+        assert held <= now
+        held = now
+    assert len(held) == len(accounts) - sum(arm is Arm.GLOBAL_CONTROL for arm in arms.values())
+
+
 @given(ids, ids, ids, shares)
 def test_global_control_is_one_set_for_all_playbooks(account_id: str, one: str, other: str, control: float) -> None:
     arms = {
