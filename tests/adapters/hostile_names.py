@@ -20,6 +20,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest import mock
 
 from markdown_it import MarkdownIt
 
@@ -222,7 +223,8 @@ class Mediums:
         return [(where, [*html, *marks])]
 
     def _inbox(self) -> list[object]:
-        with tempfile.TemporaryDirectory(dir=self._folder) as home:
+        # Nothing here has to outlive a power loss, and a disk takes its time for each of the names.
+        with tempfile.TemporaryDirectory(dir=self._folder) as home, mock.patch("os.fsync"):
             log = AcceptLog(Path(home), FixedClock(NOW))
             log.accept(self.bodies[0], json.loads(self.bodies[0])) if self.bodies else None
             log.close()
