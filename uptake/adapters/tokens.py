@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from binascii import b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
 from itsdangerous import BadData, URLSafeSerializer
-from itsdangerous.encoding import base64_encode
 
 _SALT = "uptake-recipient"
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,8 @@ class Tokens:
         """Return the token of a claim."""
         # The bytes that the serializer's own `dumps` makes (tested), but for its try at compressing: an id of random
         # digits hardly shrinks. It would derive the key again for each mail, and all that takes five times as long.
-        payload = base64_encode(orjson.dumps([claim.contact_id, claim.topic, claim.feature_key]))
-        return (payload + b"." + base64_encode(hmac.digest(self._newest, payload, "sha256"))).decode()
+        payload = _encoded(orjson.dumps([claim.contact_id, claim.topic, claim.feature_key]))
+        return (payload + b"." + _encoded(hmac.digest(self._newest, payload, "sha256"))).decode()
 
     def read(self, token: str) -> Claim | None:
         """Return what a token says; None when we did not sign it."""
@@ -52,6 +53,11 @@ class Tokens:
         except (BadData, ValueError, TypeError):
             return None
         return Claim(contact_id=contact_id, topic=topic, feature_key=feature_key)
+
+
+def _encoded(data: bytes) -> bytes:
+    """Return what `itsdangerous.encoding.base64_encode` does, in a quarter of the calls."""
+    return b2a_base64(data, newline=False).translate(_URL_SAFE, b"=")
 
 
 class RecipientLinks:

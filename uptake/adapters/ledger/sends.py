@@ -17,7 +17,7 @@ from uptake.adapters.ledger.among import among
 from uptake.adapters.ledger.delivery import settle_proven
 from uptake.adapters.ledger.intent import check_intents, withhold
 from uptake.adapters.ledger.releases import SqlReleases, control_state, record_control
-from uptake.adapters.ledger.schema import people, sends
+from uptake.adapters.ledger.schema import delivery_events, people, sends
 from uptake.adapters.ledger.store import Store
 from uptake.domain.eligibility import Reason
 from uptake.domain.sends import TAKEN, SendStatus
@@ -67,8 +67,9 @@ class SqlSends:
             if _is_paused(state, now):
                 return []
             while rows := _oldest_stage(connection, state, limit):
-                proven = settle_proven(connection, [row.send_id for row in rows if row.attempt == 0], now)
-                rows = [row for row in rows if row.send_id not in proven]
+                if told := [row.send_id for row in rows if row.attempt == 0 and row.is_told]:
+                    proven = settle_proven(connection, told, now)
+                    rows = [row for row in rows if row.send_id not in proven]
                 gone = {
                     row.send_id: Reason.ERASED if row.is_erased else Reason.LEFT for row in rows if row.address is None
                 }
@@ -253,7 +254,13 @@ def _oldest_stage(connection: sa.Connection, state: ControlState, limit: int) ->
         return []
     same = (sends.c.version_id == first.version_id) & (sends.c.stage_key == first.stage_key)
     query = (
-        sa.select(*_CLAIMED, sends.c.send_key, sends.c.attempt, people.c.erased_at.is_not(None).label("is_erased"))
+        sa.select(
+            *_CLAIMED,
+            sends.c.send_key,
+            sends.c.attempt,
+            people.c.erased_at.is_not(None).label("is_erased"),
+            sa.exists().where(delivery_events.c.send_id == sends.c.send_id).label("is_told"),
+        )
         .outerjoin(people, people.c.contact_id == sends.c.contact_id)
         .where(*may_go, same)
         .order_by(sends.c.send_key)
