@@ -8,15 +8,47 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 
 from tests.crash.storm import PUBLIC_KEY, signed
 from uptake.adapters.ledger import open_ledger
+from uptake.errors import MailerError
 from uptake.ports import Keys
+from uptake.serving import StopsTeller
+from uptake.testing import FixedClock
 
+START = datetime(2026, 3, 2, tzinfo=UTC)
 BODY = b'[{"event":"delivered","email":"eve@customer.example","timestamp":1772528400}]\r\n'
+
+
+class Uptake:
+    """A home whose mail service listens only now and then; remembers from when on it was told."""
+
+    def __init__(self) -> None:
+        self.clock = FixedClock(START)
+        self.told: list[datetime] = []
+        self.listens = True
+
+    def tell_stops(self, *, since: datetime) -> int:
+        self.told.append(since)
+        if not self.listens:
+            raise MailerError("nobody answers")
+        return 0
+
+
+def test_the_mail_service_is_told_every_five_minutes_and_again_of_what_it_did_not_hear(caplog):
+    uptake = Uptake()
+    teller = StopsTeller(uptake)
+    for minute in range(16):
+        uptake.listens = minute != 5
+        uptake.clock.moment = START + timedelta(minutes=minute)
+        teller.tell_due()
+    day, minutes = timedelta(days=1), timedelta(minutes=1)
+    assert uptake.told == [START - day, START - 10 * minutes, START - 10 * minutes, START]
+    assert ["nobody answers" in line.getMessage() for line in caplog.records] == [True]
 
 
 @contextmanager

@@ -241,6 +241,11 @@ class Uptake(Wiring):
         topics = self.playbooks.workspace().topics
         return _sync.sync_suppressions(self.ledger, self.keys, self.suppression_lists, topics, now=self.clock.now())
 
+    def tell_stops(self, *, since: datetime) -> int:
+        """Tell the mail service of whoever unsubscribed here since; return of how many."""
+        topics = self.playbooks.workspace().topics
+        return _sync.tell_stops(self.ledger, self.suppression_lists, topics, since=since)
+
     def drop_old_bodies(self) -> int:
         """Empty the webhook bodies that are older than they may be kept; return how many."""
         return self.ledger.delivery.drop_bodies(before=self.clock.now() - self.settings.keep_bodies)

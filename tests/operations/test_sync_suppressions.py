@@ -14,7 +14,7 @@ from tests.operations.conftest import KEYS, NOW
 from uptake.adapters.sendgrid_suppressions import SendGridSuppressions
 from uptake.domain.ids import address_hash
 from uptake.domain.sends import SuppressionReason
-from uptake.operations.sync_suppressions import Synced, sync_suppressions
+from uptake.operations.sync_suppressions import Synced, sync_suppressions, tell_stops
 from uptake.sandbox.fakegrid import create_fakegrid
 from uptake.sandbox.serving import Serving
 from uptake.testing import FixedClock
@@ -32,9 +32,9 @@ def service(tmp_path: Path) -> Iterator[SendGridSuppressions]:
         lists.close()
 
 
-def stop(town, address, *, topic="training", reason=SuppressionReason.UNSUBSCRIBED):
+def stop(town, address, *, topic="training", reason=SuppressionReason.UNSUBSCRIBED, now=NOW):
     hashed = address_hash(KEYS.pseudonym, address)
-    town.ledger.people.suppress(hashed, reason=reason, topic=topic, source="page", now=NOW)
+    town.ledger.people.suppress(hashed, reason=reason, topic=topic, source="page", now=now)
 
 
 def sync(town, service, now=NOW) -> Synced:
@@ -74,6 +74,18 @@ def test_who_is_forgotten_is_not_told_of(town, service):
     stop(town, address)
     town.ledger.erasures.erase(address_hash(KEYS.pseudonym, address), by="Grace", now=NOW)
     assert sync(town, service) == Synced(told=0, learned=0)
+
+
+def test_between_nights_the_service_hears_of_who_left_since_and_may_hear_it_twice(town, service):
+    first, second, third, fourth, *_ = addresses(town)
+    stop(town, first, now=NOW - timedelta(hours=2))
+    stop(town, second)
+    stop(town, third, topic=None, now=NOW + timedelta(minutes=1))
+    stop(town, fourth, reason=SuppressionReason.IMPORTED)
+    for _ in range(2):
+        assert tell_stops(town.ledger, service, TOPICS, since=NOW) == 2
+    assert service.of_group(7) == {second}
+    assert service.of_everything(SuppressionReason.UNSUBSCRIBED) == {third}
 
 
 class Lists:

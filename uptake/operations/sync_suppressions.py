@@ -61,6 +61,19 @@ def sync_suppressions(
     return Synced(told=told, learned=learned)
 
 
+def tell_stops(ledger: Ledger, lists: SuppressionLists, topics: Mapping[str, int], *, since: datetime) -> int:
+    """Tell the mail service of whoever unsubscribed here since; return of how many. May be repeated.
+
+    For the minutes after an unsubscribe; whatever this misses, `sync_suppressions` finds at night.
+
+    Raises:
+        MailerError: And its kin; what was told before stays told.
+    """
+    stopped = ledger.people.unsubscribed(since=since)
+    told = _tell(lists, stopped.get("", set()), group=None)
+    return told + sum(_tell(lists, stopped.get(topic, set()), group=group) for topic, group in topics.items())
+
+
 def _learn(
     ledger: Ledger, keys: Keys, addresses: set[str], reason: SuppressionReason, *, topic: str | None, now: datetime
 ) -> int:

@@ -212,8 +212,8 @@ class People(Protocol):
     def suppressed(self, *, reason: SuppressionReason, topic: str | None) -> set[str]:
         """Return the hashes of the addresses that are suppressed for this reason, of all mail (None) or a topic."""
 
-    def unsubscribed(self) -> Mapping[str, set[str]]:
-        """Return topic ('' = every topic) -> addresses, in lower case, that unsubscribed and are still known.
+    def unsubscribed(self, *, since: datetime | None = None) -> Mapping[str, set[str]]:
+        """Return topic ('' = every topic) -> addresses, in lower case, that unsubscribed (since) and are still known.
 
         For the mail service alone: never logged, never stored.
         """

@@ -133,7 +133,7 @@ class SqlPeople:
         with self._store.read() as connection:
             return set(connection.scalars(query))
 
-    def unsubscribed(self) -> dict[str, set[str]]:
+    def unsubscribed(self, *, since: datetime | None = None) -> dict[str, set[str]]:
         """Return the addresses that unsubscribed, by topic, of people who are still known."""
         row = suppressions.c
         query = (
@@ -141,6 +141,8 @@ class SqlPeople:
             .join(people, people.c.address_hash == row.address_hash)
             .where(row.reason == SuppressionReason.UNSUBSCRIBED.value, in_force(), people.c.address.is_not(None))
         )
+        if since is not None:
+            query = query.where(row.recorded_at >= since)
         found: defaultdict[str, set[str]] = defaultdict(set)
         with self._store.read() as connection:
             for topic, address in connection.execute(query):
