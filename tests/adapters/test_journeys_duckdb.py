@@ -1,5 +1,6 @@
 """The set-wise rules against a plain model that walks over every contact with the rules of `uptake.domain`."""
 
+from collections import defaultdict
 from datetime import timedelta
 from random import Random
 
@@ -190,6 +191,40 @@ def test_the_order_of_rows_is_irrelevant(seed, tmp_path):
         )
         found.append((entry, advance))
     assert found[0] == found[1]
+
+
+@SLOW
+@given(seed=SEEDS)
+def test_a_tick_split_among_accounts_that_share_no_address_decides_the_same(seed, tmp_path):
+    """Nobody else matters to a decision; `explain` and a plan's first tick rest on that."""
+    world = make_world(seed)
+    groups = _groups_by_address(world.ledger["people"])
+    decided, snapshot = [], snapshot_of(world, tmp_path)
+    everybody = world.ledger["enrollments"]
+    for part in ({0, 1, 2}, {0}, {1}, {2}):
+        rows = [row for row in everybody if groups[row["account_id"]] % 3 in part]
+        world.ledger["enrollments"] = rows
+        decided.append(
+            found_advance(
+                JOURNEYS.advance(
+                    RELEASES, snapshot, world.tables(), NOW, following={}, controls=world.controls, gate_held=None
+                )
+            )
+        )
+    whole, *parts = decided
+    assert sum(bool(verdicts) for *_, verdicts in parts) > 1
+    assert whole == tuple(set().union(*kind) for kind in zip(*parts, strict=True))
+
+
+def _groups_by_address(people):
+    """Number the accounts so that two which share an address, even by way of others, have the same number."""
+    numbers = defaultdict(lambda: len(numbers))
+    for row in people:
+        ours, theirs = numbers[row["account_id"]], numbers[row["address_hash"] or row["contact_id"]]
+        for name, number in numbers.items():
+            if number == theirs:
+                numbers[name] = ours
+    return numbers
 
 
 def test_sql_draws_the_arms_that_python_draws():
