@@ -162,9 +162,10 @@ def test_a_tick_with_nothing_new_asks_nothing_until_something_falls_due(tmp_path
 
 
 def test_the_worlds_above_exercise_every_rule():
+    decided = {*Reason, None} - {Reason.ANSWERED}  # that one ends a journey with the answer's commit, not at a tick
     left_out, reasons = set(), set()
     for seed in range(40):
-        if left_out == set(LeftOut) and reasons == {*Reason, None}:
+        if left_out == set(LeftOut) and reasons == decided:
             break
         model = Model(make_world(seed), NOW)
         for rules in (ALPHA, BETA, NEWS):
@@ -173,7 +174,7 @@ def test_the_worlds_above_exercise_every_rule():
             endings, account_endings, verdicts = model.advance(RELEASES, {}, gate_held)
             reasons |= {row[-1] for row in endings | account_endings} | {row[4] for row in verdicts}
     assert left_out == set(LeftOut)
-    assert reasons == {*Reason, None}
+    assert reasons == decided
 
 
 @SLOW

@@ -403,10 +403,15 @@ def test_every_playbook_and_report_is_an_exposure(manifest: dict[str, Any], root
     assert found == expected
 
 
+#: Whoever is exposed reads the snapshot, in which a mart is a file however the warehouse makes it.
+READ_AS_A_FILE = {"contact_features"}
+
+
 def test_exposures_rest_on_marts_alone(manifest: dict[str, Any], models: dict[str, Node]):
     for exposure in manifest["exposures"].values():
         above = {name.removeprefix("model.uptake.") for name in exposure["depends_on"]["nodes"]}
         assert above <= {name for name, node in models.items() if layer(node) == "marts"}, exposure["name"]
         assert {tag.split(".")[0] for tag in exposure["tags"]} == above, exposure["name"]
         assert {models[name]["access"] for name in above} == {"public"}, exposure["name"]
-        assert not {models[name]["config"]["materialized"] for name in above} & {"view", "ephemeral"}, exposure["name"]
+        made = {models[name]["config"]["materialized"] for name in above - READ_AS_A_FILE}
+        assert not made & {"view", "ephemeral"}, exposure["name"]
