@@ -87,6 +87,10 @@ def test_a_plan_is_stored_with_all_that_is_shown(town):
     arms = stored.summary["arms"]
     assert sum(arm["contacts"] for arm in arms.values()) == stored.count_contacts
     assert sum(arm["accounts"] for arm in arms.values()) == stored.count_accounts
+    balance = stored.summary["balance"]
+    for arm, counts in arms.items():
+        assert sum(found.get(arm, 0) for found in balance.values()) == counts["accounts"]
+    assert set(balance) == set(result.entry.contacts["stratum"].to_pylist())
     assert set(stored.summary["left_out"]) == {"open_ticket", "too_new"}
     assert stored.summary["texts"]["why"]["subject"] == "why"
     mails = sum(day["count_sends"] for day in stored.summary["sends_by_day"] if day["stage_key"] == "why")

@@ -52,6 +52,16 @@ def test_a_plan_of_old_data_says_that_nothing_would_happen() -> None:
     assert "the data are 2 days old" in plan_summary(planned(planned_at=datetime(2026, 3, 5, 10, 0, tzinfo=UTC)))
 
 
+def test_a_plan_shows_how_the_draw_fell_on_each_kind_of_account() -> None:
+    balance = {"team/11-50": {"holdout": 1, "treatment": 3}, HOSTILE: {"treatment": 2}}
+    text = plan_summary(planned(summary={"balance": balance}))
+    check_is_data(text)
+    assert "| plan and seats | treatment | holdout |" in text
+    assert "| team/11-50 | 3 (75%) | 1 (25%) |" in text
+    assert "| 2 (100%) | 0 (0%) |" in text
+    assert "## Balance" not in plan_summary(planned())
+
+
 def test_a_plan_shows_subjects_and_tasks_as_text() -> None:
     text = plan_summary(planned())
     check_is_data(text)

@@ -174,6 +174,7 @@ def _summary(release: Release, snapshot: Snapshot, entry: Entry, forecast: pa.Ta
             .sort_by("arm")
             .to_pylist()
         },
+        "balance": _balance(contacts),
         "left_out": {
             row["reason"]: {"accounts": row["account_id_count_distinct"], "contacts": row["contact_id_count"]}
             for row in entry.left_out.group_by("reason")
@@ -184,3 +185,12 @@ def _summary(release: Release, snapshot: Snapshot, entry: Entry, forecast: pa.Ta
         "sends_by_day": [{**row, "day": row["day"].isoformat()} for row in forecast.to_pylist()],
         "texts": {key: text.model_dump() for key, text in release.texts.items()},
     }
+
+
+def _balance(contacts: pa.Table) -> dict[str, dict[str, int]]:
+    """Return stratum -> arm -> accounts: what the draw made of each kind of account."""
+    counted = contacts.group_by(["stratum", "arm"]).aggregate([("account_id", "count_distinct")])
+    found: dict[str, dict[str, int]] = {}
+    for row in counted.sort_by([("stratum", "ascending"), ("arm", "ascending")]).to_pylist():
+        found.setdefault(row["stratum"], {})[row["arm"]] = row["account_id_count_distinct"]
+    return found

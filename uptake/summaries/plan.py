@@ -61,6 +61,7 @@ def plan_summary(result: PlanResult) -> str:
                 if goal.within is None
                 else f"Goal: the {goal.by} has {goal.reach} what it is taught, within {goal.within.days} days."
             ),
+            *_balance(summary),
             *_first_tick(summary),
             *_provable(summary),
             *_edit(summary),
@@ -158,6 +159,20 @@ def _stale(age: timedelta) -> list[str]:
         return []
     hours = int(FRESH_FOR / timedelta(hours=1))
     return [f"**Nothing of it would happen now**: the data are {age.days} days old; mail needs data of {hours} hours."]
+
+
+def _balance(summary: Mapping[str, Any]) -> list[str]:
+    """Show how the draw fell on each kind of account; a plan that was stored before knows nothing of it."""
+    strata: Mapping[str, Mapping[str, int]] = summary.get("balance", {})
+    if not strata:
+        return []
+    arms = sorted({arm for counts in strata.values() for arm in counts}, reverse=True)
+    rows = [
+        (cell(stratum), *(f"{counts.get(arm, 0):,} ({counts.get(arm, 0) / sum(counts.values()):.0%})" for arm in arms))
+        for stratum, counts in strata.items()
+    ]
+    return ["## Balance", "Accounts by plan and size. The draw knows neither, so chance alone parts them.",
+            table(("plan and seats", *map(words, arms)), rows)]  # fmt: skip
 
 
 def _first_tick(summary: Mapping[str, Any]) -> list[str]:
