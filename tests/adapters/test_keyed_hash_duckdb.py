@@ -1,7 +1,10 @@
+from unittest import mock
+
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from uptake.adapters import keyed_hash_duckdb
 from uptake.adapters.keyed_hash_duckdb import keyed_hashes
 from uptake.domain.ids import SEND, send_id
 
@@ -17,6 +20,8 @@ def test_whole_columns_get_the_ids_that_the_domain_gives_one_by_one(key, rows):
     given_rows = pa.table({**columns, "entry_no": pa.array(columns["entry_no"], pa.int32())})
     expected = [send_id(key, **dict(zip(NAMES, row, strict=True))) for row in rows]
     assert keyed_hashes(key, SEND, given_rows, NAMES).to_pylist() == expected
+    with mock.patch.object(keyed_hash_duckdb, "_FEW", 0):
+        assert keyed_hashes(key, SEND, given_rows, NAMES).to_pylist() == expected
 
 
 def test_rows_keep_their_order_however_many_there_are():

@@ -1,4 +1,4 @@
-"""`uptake.domain.ids.keyed_hash` in DuckDB, for whole columns: the same bytes as there and as in dbt's macro."""
+"""`uptake.domain.ids.keyed_hash` for whole columns: the same bytes as there and as in dbt's macro."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from uptake.domain.ids import SEPARATOR
+from uptake.domain.ids import SEPARATOR, keyed_hash
 
 _BLOCK = hashlib.sha256().block_size
+_FEW = 1_000  # rows that are done before a DuckDB would be open
 
 
 def set_key(session: duckdb.DuckDBPyConnection, key: bytes) -> None:
@@ -24,6 +25,9 @@ def set_key(session: duckdb.DuckDBPyConnection, key: bytes) -> None:
 
 def keyed_hashes(key: bytes, kind: str, rows: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
     """Return `keyed_hash(key, kind, ...)` over these columns of every row, in order; numbers as text."""
+    if rows.num_rows <= _FEW:
+        columns = [rows[name].to_pylist() for name in names]
+        return pa.chunked_array([[keyed_hash(key, kind, *map(str, row)) for row in zip(*columns, strict=True)]])
     joined = f" || chr({ord(SEPARATOR)}) || ".join(["$kind", *(f'"{name}"::varchar' for name in names)])
     with duckdb.connect() as connection:
         set_key(connection, key)
