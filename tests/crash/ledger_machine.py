@@ -101,8 +101,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(contact=st.sampled_from(sorted(ARMS)))
     def a_person_takes_out(self, contact: str) -> None:
         self.ledger.enrollments.leave(RELEASE.name, contact, reason="asked", by="Grace", now=self.now)
-        if self.model.people[contact].ended is None:
-            self.model.end(contact, "stopped")
+        self.model.take_out(contact)
         self._agree("a_person_takes_out")
 
     def _begin_run(self) -> Run:

@@ -58,6 +58,7 @@ class Person:
     address: str | None
     is_erased: bool = False
     ended: str | None = None  # why the journey ended
+    is_taken_out: bool = False  # by a person, with their account
     arm: str = "treatment"
     known: str = ""  # the address last loaded, which is remembered as a hash when it is forgotten
 
@@ -105,6 +106,12 @@ class Model:
         for (who, _), mail in self.mails.items():
             if who == contact and mail.status == "planned":
                 mail.status, mail.reason = "withheld", reason
+
+    def take_out(self, contact: str) -> None:
+        """A person ends the account's enrollment: once, and also when the contact's own journey is over already."""
+        if not self.people[contact].is_taken_out:
+            self.people[contact].is_taken_out = True
+            self.end(contact, "stopped")
 
     # --- sending -----------------------------------------------------------------------------------------
 

@@ -76,8 +76,28 @@ def ended_and_ordered_again(machine: LedgerMachine) -> None:
     assert machine.model.people["c0"].ended == "exit_condition"
 
 
+def taken_out_after_the_end(machine: LedgerMachine) -> None:
+    """What a dead worker held when its reader's journey ended is withheld when a person takes the account out."""
+    machine.claim(limit=1, dies="claim: committed")
+    machine.tick_ends(contact="c0", reason="goal_reached")
+    machine.time_passes(seconds=1_801, restarts=False)
+    machine.order(action="pause", is_person=True, where=("account", "c0"))
+    machine.claim(limit=1, dies=None)
+    assert machine.model.mails["c0", "why"].status == "planned"
+    machine.a_person_takes_out(contact="c0")
+    assert machine.model.mails["c0", "why"].reason == "stopped"
+    machine.a_person_takes_out(contact="c0")
+
+
 @pytest.mark.parametrize(
-    "steps", [released_and_late, heard_before_planned, moved_while_unknown, ended_and_ordered_again]
+    "steps",
+    [
+        released_and_late,
+        heard_before_planned,
+        moved_while_unknown,
+        ended_and_ordered_again,
+        taken_out_after_the_end,
+    ],
 )
 def test_what_was_found_once_stays_mended(tmp_path, steps):
     base = Base(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
