@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -61,6 +62,7 @@ MODULES = {
 def main() -> None:
     """Do what is missing of the chosen tests; write their rows; fail if anything was doubled or lost."""
     RESULTS.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it finds the sums of what ran
     if "TMPDIR" not in os.environ and MEMORY.is_dir():
         tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
     os.environ.setdefault("UPTAKE_TEST_READ_TIMEOUT", "10")  # a busy machine is no fault
