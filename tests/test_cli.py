@@ -185,6 +185,16 @@ def test_a_source_is_profiled_by_its_own_mapping(uptake: Run, shared_data: Path)
     assert {oddity["kind"]: oddity["count"] for oddity in found["oddities"]}["users in several accounts"] == 316
 
 
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_what_a_refresh_counts_as_friction_is_proposed_for_no_feature(uptake: Run, shared_data: Path) -> None:
+    done = uptake("inspect", "sparkify", "--raw", str(shared_data / "sparkify"), "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {event["name"]: event["friction"] for event in found["events"] if event["friction"]} == {"Error": "error"}
+    assert [line for line in found["proposed_catalogue_rows"] if "Error" in line] == []
+
+
 @pytest.fixture(scope="module")
 def github(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> tuple[Run, dict[str, object]]:
     """One hour of GitHub's archive, refreshed once."""

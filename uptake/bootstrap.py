@@ -75,7 +75,7 @@ class Uptake(Wiring):
 
     def inspect(self, source: str) -> _inspect.Inspection:
         """Look at the raw logs of a source; or, before there is one, at a folder or file."""
-        from uptake.adapters.catalogue_file import read_catalogue
+        from uptake.adapters.catalogue_file import read_catalogue, read_friction
         from uptake.adapters.log_profile_dbt import DbtStagedEvents
         from uptake.adapters.log_profile_duckdb import DuckLogProfiler
 
@@ -93,6 +93,7 @@ class Uptake(Wiring):
             source=source if folder is None else None,
             name=name or source_name(Path(source).resolve().stem),
             catalogue=rows,
+            friction=read_friction(self.friction_catalogue),
             columns=columns,
             now=self.clock.now(),
         )

@@ -338,6 +338,11 @@ class Wiring:
         return self.settings.dbt_project_dir / "seeds" / "feature_catalog.csv"
 
     @property
+    def friction_catalogue(self) -> Path:
+        """The seed that names the events which mean friction."""
+        return self.settings.dbt_project_dir / "seeds" / "friction_catalog.csv"
+
+    @property
     def owner(self) -> str:
         """Who this process is, among all that decide."""
         return f"{socket.gethostname()}:{os.getpid()}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from uptake.adapters.catalogue_file import read_catalogue
+from uptake.adapters.catalogue_file import read_catalogue, read_friction
 from uptake.adapters.log_profile_dbt import DbtStagedEvents
 from uptake.adapters.log_profile_duckdb import DuckLogProfiler
 from uptake.errors import UptakeError
@@ -53,10 +53,12 @@ def look(root: Path, tmp_path: Path) -> Callable[..., Inspection]:
         for name, content in files.items():
             (tmp_path / "raw" / name.replace("__", ".")).write_bytes(content)
         mapping = str(tmp_path / source)
-        catalogue, columns = read_catalogue(root / "dbt_project/seeds/feature_catalog.csv", staged.mapping_of(mapping))
+        seeds = root / "dbt_project" / "seeds"
+        catalogue, columns = read_catalogue(seeds / "feature_catalog.csv", staged.mapping_of(mapping))
         return inspect(
             DuckLogProfiler(staged), raw=tmp_path / "raw", source=mapping, name=staged.name_of(mapping) or "",
-            catalogue=catalogue, columns=columns, now=datetime(2026, 11, 22, tzinfo=UTC),
+            catalogue=catalogue, columns=columns, friction=read_friction(seeds / "friction_catalog.csv"),
+            now=datetime(2026, 11, 22, tzinfo=UTC),
         )  # fmt: skip
 
     return run

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uptake.domain.catalogue import CatalogueRow, as_csv_line, matches_pattern, proposed_rows, source_name
+from uptake.domain.catalogue import (
+    CatalogueRow,
+    FrictionPattern,
+    as_csv_line,
+    friction_kind,
+    matches_pattern,
+    proposed_rows,
+    source_name,
+)
 
 
 def row(key: str, *patterns: str, rank: int = 1) -> CatalogueRow:
@@ -23,6 +31,15 @@ def test_a_star_is_any_text_and_all_else_is_itself():
     assert not matches_pattern("Projects.created", "projects.*")
     assert row("f", "x", "y*").claims("yes")
     assert not row("f", "x", "y*").claims("no")
+
+
+def test_a_name_means_one_kind_of_friction_the_first_by_name():
+    patterns = [
+        FrictionPattern(event_pattern="app.*", kind="error"),
+        FrictionPattern(event_pattern="*.x", kind="blocked"),
+    ]
+    kinds = [friction_kind(name, patterns) for name in ("app.x", "app.y", "web.x", "web.y")]
+    assert kinds == ["blocked", "error", "blocked", None]
 
 
 def test_a_proposed_row_claims_its_events_and_goes_on_after_what_is_known():

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from uptake.domain.catalogue import CatalogueRow
+from uptake.domain.catalogue import CatalogueRow, FrictionPattern
 from uptake.domain.raw_log import EventVolume, Mapped, Oddity, RawLog
 from uptake.operations.inspect import Inspection, inspect
 from uptake.summaries.inspection import inspection_summary, proposals
@@ -19,6 +19,13 @@ CATALOGUE = {
         CatalogueRow(feature_key="sharing", name="Sharing", event_patterns=("*.shared",), ladder_rank=2),
         CatalogueRow(feature_key="exports", name="Exports", event_patterns=("export",), ladder_rank=3),
     ]
+}
+FRICTION = {
+    "mine": [
+        FrictionPattern(event_pattern="*.failed", kind="error"),
+        FrictionPattern(event_pattern="sign_in.*", kind="sign_in_failure"),
+    ],
+    "other": [FrictionPattern(event_pattern="*", kind="error")],
 }
 
 
@@ -44,8 +51,9 @@ class OneLog:
 
 def look(*events: str, source: str | None = "mine", name: str = "mine") -> Inspection:
     return inspect(
-        OneLog(*events), raw=Path("raw"), source=source, name=name, catalogue=CATALOGUE, columns=COLUMNS, now=NOW
-    )
+        OneLog(*events), raw=Path("raw"), source=source, name=name, catalogue=CATALOGUE, friction=FRICTION,
+        columns=COLUMNS, now=NOW,
+    )  # fmt: skip
 
 
 def test_one_event_may_serve_several_features_and_unmapped_ones_are_proposed():
@@ -55,6 +63,22 @@ def test_one_event_may_serve_several_features_and_unmapped_ones_are_proposed():
     assert found.proposed == ("mine,signed_in,Signed in,signed_in,3,4",)
     assert found.never_seen == ("exports",)
     assert found.mapping is None
+
+
+def test_friction_is_no_use_of_a_feature_and_nothing_to_map_as_in_a_refresh():
+    found = look("report.failed", "sign_in.failed", "signed_in", "sign_in.blocked")
+    assert found.friction == {"report.failed": "error", "sign_in.failed": "error", "sign_in.blocked": "sign_in_failure"}
+    assert found.features["report.failed"] == ()
+    assert "reports" in found.never_seen
+    assert [volume.name for volume in found.unmapped] == ["signed_in"]
+    assert found.proposed == ("mine,signed_in,Signed in,signed_in,3,4",)
+    assert [event["friction"] for event in found.as_json()["events"]] == ["error", "error", None, "sign_in_failure"]
+    text = inspection_summary(found)
+    assert "1 of 4 event names, 98 events, belongs to no feature." in text
+    assert "none: friction (error)" in text
+    assert "Every event name belongs to a feature of the catalogue or is friction." in inspection_summary(
+        look("export", "report.failed")
+    )
 
 
 def test_a_folder_that_no_source_reads_yet_has_everything_to_map():

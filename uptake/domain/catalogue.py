@@ -38,6 +38,19 @@ class CatalogueRow:
         return any(matches_pattern(event_name, pattern) for pattern in self.event_patterns)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FrictionPattern:
+    """Events of one source by which somebody was kept from using the product."""
+
+    event_pattern: str
+    kind: str
+
+
+def friction_kind(event_name: str, patterns: Iterable[FrictionPattern]) -> str | None:
+    """Return the kind of friction that an event of this name means; None when it means none."""
+    return min((one.kind for one in patterns if matches_pattern(event_name, one.event_pattern)), default=None)
+
+
 def matches_pattern(event_name: str, pattern: str) -> bool:
     """Say whether a name fits a pattern, as the macro of this name in `dbt_project` does: `*` is any text."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), event_name, re.DOTALL) is not None

@@ -75,15 +75,16 @@ def _headline(found: Inspection) -> str:
         )
         return f"# {_count(files, 'file')}, no events\n\n{said}\n\n{kinds}"
     unmapped = sum(volume.count_events for volume in found.unmapped)
-    names = len(found.volumes)
+    names, are_friction = len(found.volumes), " or is friction" if found.friction else ""
     if not found.is_catalogued:
-        claimed = f"The catalogue has no feature of the source `{found.source}` yet: {names:,} event names are to map."
+        to_map = f"{len(found.unmapped):,} event names are to map"
+        claimed = f"The catalogue has no feature of the source `{found.source}` yet: {to_map}."
     elif found.unmapped:
         belong = "belong" if len(found.unmapped) > 1 else "belongs"
         which = f"{len(found.unmapped)} of {_count(names, 'event name')}, {_count(unmapped, 'event')}"
         claimed = f"{which}, {belong} to no feature."
     else:
-        claimed = "Every event name belongs to a feature of the catalogue."
+        claimed = f"Every event name belongs to a feature of the catalogue{are_friction}."
     accounts = f"in {_count(mapped.count_accounts, 'account')}" if mapped.count_accounts else "and no account"
     return "\n\n".join(
         [
@@ -122,13 +123,19 @@ def _events(found: Inspection) -> str:
             f"{volume.count_users:,}",
             f"{volume.count_accounts:,}",
             f"{volume.count_days:,}",
-            ", ".join(found.features[volume.name]) or "–",
+            _means(volume.name, found),
         )
         for volume in found.volumes[:_EVENTS]
     ]
     shown = table(("event", "events", "share", "users", "accounts", "days", "feature"), rows)
     more = len(found.volumes) - _EVENTS
     return f"{shown}\n\n{more:,} more names; `--json` lists all." if more > 0 else shown
+
+
+def _means(event_name: str, found: Inspection) -> str:
+    if event_name in found.friction:
+        return f"none: friction ({found.friction[event_name]})"
+    return ", ".join(found.features[event_name]) or "–"
 
 
 def _oddities(found: Inspection) -> str:
