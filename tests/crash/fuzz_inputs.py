@@ -80,7 +80,12 @@ def _bent_value(value: Tree, chance: random.Random, spare: Sequence[Tree]) -> Tr
     if isinstance(value, str):
         ways += [lambda: bent_text(value, chance, str(chance.choice(spare)))] * 3
     if isinstance(value, (int, float)):
-        ways += [lambda: -value, lambda: value * 10**12, lambda: float(value) / 7, lambda: f"{value}"]
+        ways += [
+            lambda: -value,
+            lambda: value * 10**12,
+            lambda: value * (1 / 7 if abs(value) < 1e300 else 7),
+            lambda: f"{value}",
+        ]
     return chance.choice(ways)()
 
 
