@@ -42,6 +42,18 @@ _KEPT = (
 )  # fmt: skip
 _FOLDED = ("status", "message_id", "accepted_at", "delivered_at")  # what events change of a send
 _SOURCE = "delivery_event"
+_WAITING = webhook_batches.c.folded_at.is_(None) & (webhook_batches.c.batch_id > sa.bindparam("after"))
+_SIZES = (
+    sa.select(webhook_batches.c.batch_id, sa.func.length(webhook_batches.c.body))
+    .where(_WAITING)
+    .order_by(webhook_batches.c.batch_id)
+    .limit(sa.bindparam("count"))
+)
+_BODIES = (
+    sa.select(webhook_batches.c.batch_id, webhook_batches.c.body, webhook_batches.c.received_at)
+    .where(_WAITING, webhook_batches.c.batch_id <= sa.bindparam("last"))
+    .order_by(webhook_batches.c.batch_id)
+)
 
 
 class SqlDelivery:
@@ -68,13 +80,11 @@ class SqlDelivery:
 
     def unfolded(self, limit: int, *, after: int = 0) -> list[StoredBatch]:
         """Return the oldest batches beyond that id which were not folded yet, at most as many as memory should hold."""
-        row = webhook_batches.c
-        waiting = row.folded_at.is_(None) & (row.batch_id > after)
-        sizes = sa.select(row.batch_id, sa.func.length(row.body)).where(waiting).order_by(row.batch_id).limit(limit)
-        query = sa.select(row.batch_id, row.body, row.received_at).where(waiting).order_by(row.batch_id)
         with self._store.read() as connection:
-            last = _last_that_fits(connection.execute(sizes).all())
-            found = connection.execute(query.where(row.batch_id <= last))
+            sizes = connection.execute(_SIZES, {"after": after, "count": limit}).all()
+            if not sizes:
+                return []
+            found = connection.execute(_BODIES, {"after": after, "last": _last_that_fits(sizes)})
             return [StoredBatch(batch_id=b, body=body, received_at=at) for b, body, at in found]
 
     def drop_bodies(self, *, before: datetime) -> int:
@@ -274,7 +284,7 @@ def _stop(event: DeliveryEvent, hashed: str, topics: Mapping[int, str]) -> Stop 
 
 def _those_of(connection: sa.Connection, column: sa.Column[str], values: Iterable[str]) -> set[str]:
     """Return which of these values the column holds."""
-    return set(connection.scalars(sa.select(column).where(among(connection, column, values)).distinct()))
+    return set(connection.scalars(sa.select(column).where(among(column, values)).distinct()))
 
 
 def settle_proven(connection: sa.Connection, send_ids: Sequence[str], now: datetime) -> set[str]:
@@ -285,7 +295,7 @@ def settle_proven(connection: sa.Connection, send_ids: Sequence[str], now: datet
     row = delivery_events.c
     query = sa.select(row.send_id, row.event, row.sg_message_id, row.occurred_at, row.event_key, row.kind)
     by_send: defaultdict[str, list[DeliveryEvent]] = defaultdict(list)
-    for found in connection.execute(query.where(among(connection, row.send_id, send_ids))):
+    for found in connection.execute(query.where(among(row.send_id, send_ids))):
         event = DeliveryEvent(
             event_key=found.event_key,
             event=DeliveryEventType(found.event),
@@ -318,7 +328,7 @@ def _fold_rows(
     if not by_send:
         return []
     names = ("send_key", "send_id", "attempt", "sending_at", *_FOLDED)
-    query = sa.select(*(sends.c[name] for name in names)).where(among(connection, sends.c.send_id, by_send))
+    query = sa.select(*(sends.c[name] for name in names)).where(among(sends.c.send_id, by_send))
     rows = connection.execute(query.order_by(sends.c.send_key).with_for_update()).all()
     changes = [(row, _folded(row, by_send[row.send_id])) for row in rows]
     updates = [(row.send_key, *folded) for row, folded in changes if folded != row[-len(_FOLDED) :]]

@@ -15,6 +15,7 @@ from uptake.adapters.ledger.decide import VERDICTS, decide
 from uptake.adapters.ledger.releases import SqlReleases, control_state
 from uptake.adapters.ledger.schema import (
     OPEN,
+    UtcTime,
     assignments,
     consents,
     enrollment_contacts,
@@ -90,49 +91,54 @@ class _Claim(NamedTuple):
 
 
 def _claims(connection: sa.Connection, send_ids: Sequence[str], owner: str, now: datetime) -> Sequence[sa.Row[Any]]:
-    contact, assignment = enrollment_contacts.c, assignments.c
-    is_held = sa.and_(sends.c.status == SendStatus.CLAIMED.value, sends.c.owner == owner, sends.c.lease_until_at > now)
-    return connection.execute(
-        sa.select(
-            sends.c.send_key,
-            sends.c.send_id,
-            is_held.label("is_held"),
-            sends.c.version_id,
-            sends.c.playbook,
-            sends.c.account_id,
-            enrollments.c.arm,
-            assignment.arm.label("assigned_arm"),
-            contact.status.label("contact_status"),
-            contact.end_reason,
-            sends.c.address_hash.label("claimed_hash"),
-            people.c.address_hash,
-            people.c.address.is_not(None).label("has_address"),
-            people.c.erased_at.is_not(None).label("is_erased"),
-            _is_late(now).label("is_late"),
-            sa.exists().where(suppressions.c.address_hash == people.c.address_hash, in_force()).label("is_stopped"),
-            sa.exists().where(consents.c.address_hash == people.c.address_hash).label("said"),
-        )
-        .join(enrollments, enrollments.c.enrollment_id == sends.c.enrollment_id)
-        .join(
-            enrollment_contacts,
-            (contact.enrollment_id == sends.c.enrollment_id) & (contact.contact_id == sends.c.contact_id),
-        )
-        .join(
-            assignments,
-            (assignment.playbook == sends.c.playbook) & (assignment.account_id == sends.c.account_id),
-        )
-        .outerjoin(people, people.c.contact_id == sends.c.contact_id)
-        .where(among(connection, sends.c.send_id, send_ids))
-        .order_by(sends.c.send_key)  # two workers lock in one order
-        .with_for_update(of=sends)
-    ).all()
+    return connection.execute(_CLAIMS, {"ids": send_ids, "by": owner, "now": now}).all()
 
 
-def _is_late(now: datetime) -> sa.ColumnElement[bool]:
-    """Whether its window has closed since the tick; what a person has released since goes when they say so."""
-    row = sends.c
-    is_decided = sa.or_(row.released_at.is_(None), row.released_at <= row.planned_at)
-    return row.window_ends_at.is_not(None) & (row.window_ends_at <= now) & is_decided
+_NOW = sa.bindparam("now", type_=UtcTime)
+_IS_HELD = sa.and_(
+    sends.c.status == SendStatus.CLAIMED.value, sends.c.owner == sa.bindparam("by"), sends.c.lease_until_at > _NOW
+)
+#: Whether its window has closed since the tick; what a person has released since goes when they say so.
+_IS_LATE = (
+    sends.c.window_ends_at.is_not(None)
+    & (sends.c.window_ends_at <= _NOW)
+    & sa.or_(sends.c.released_at.is_(None), sends.c.released_at <= sends.c.planned_at)
+)
+_CLAIMS = (
+    sa.select(
+        sends.c.send_key,
+        sends.c.send_id,
+        _IS_HELD.label("is_held"),
+        sends.c.version_id,
+        sends.c.playbook,
+        sends.c.account_id,
+        enrollments.c.arm,
+        assignments.c.arm.label("assigned_arm"),
+        enrollment_contacts.c.status.label("contact_status"),
+        enrollment_contacts.c.end_reason,
+        sends.c.address_hash.label("claimed_hash"),
+        people.c.address_hash,
+        people.c.address.is_not(None).label("has_address"),
+        people.c.erased_at.is_not(None).label("is_erased"),
+        _IS_LATE.label("is_late"),
+        sa.exists().where(suppressions.c.address_hash == people.c.address_hash, in_force()).label("is_stopped"),
+        sa.exists().where(consents.c.address_hash == people.c.address_hash).label("said"),
+    )
+    .join(enrollments, enrollments.c.enrollment_id == sends.c.enrollment_id)
+    .join(
+        enrollment_contacts,
+        (enrollment_contacts.c.enrollment_id == sends.c.enrollment_id)
+        & (enrollment_contacts.c.contact_id == sends.c.contact_id),
+    )
+    .join(
+        assignments,
+        (assignments.c.playbook == sends.c.playbook) & (assignments.c.account_id == sends.c.account_id),
+    )
+    .outerjoin(people, people.c.contact_id == sends.c.contact_id)
+    .where(among(sends.c.send_id, "ids"))
+    .order_by(sends.c.send_key)  # two workers lock in one order
+    .with_for_update(of=sends)
+)
 
 
 def _stops(connection: sa.Connection, addresses: Collection[str]) -> dict[str, list[tuple[str, int | None]]]:
@@ -140,9 +146,7 @@ def _stops(connection: sa.Connection, addresses: Collection[str]) -> dict[str, l
     if not addresses:
         return {}
     row = suppressions.c
-    query = sa.select(row.address_hash, row.topic, row.topic_group).where(
-        among(connection, row.address_hash, addresses)
-    )
+    query = sa.select(row.address_hash, row.topic, row.topic_group).where(among(row.address_hash, addresses))
     found: dict[str, list[tuple[str, int | None]]] = {}
     for address, topic, group in connection.execute(query.where(in_force())):
         found.setdefault(address, []).append((topic, group))
@@ -154,7 +158,7 @@ def _bases(connection: sa.Connection, addresses: Collection[str], now: datetime)
     if not addresses:
         return {}
     row = consents.c
-    query = sa.select(row.address_hash, row.basis).where(among(connection, row.address_hash, addresses), counts(now))
+    query = sa.select(row.address_hash, row.basis).where(among(row.address_hash, addresses), counts(now))
     found: dict[str, set[str]] = {}
     for address, basis in connection.execute(query):
         found.setdefault(address, set()).add(basis)

@@ -31,16 +31,23 @@ def queries() -> Mapping[str, str]:
 
 def run_query(connection: sa.Connection, name: str, params: Mapping[str, object]) -> list[Mapping[str, Any]]:
     """Run one named query; columns named `..._at` come back as aware times. Raises LedgerError for an unknown name."""
+    statement = _statement(name, tuple(sorted(key for key, value in params.items() if isinstance(value, datetime))))
+    expected = set(statement._bindparams)
+    if expected != set(params):
+        raise LedgerError(f"ledger query {name!r} was given {sorted(params)}; expected {sorted(expected)}")
+    rows = connection.execute(statement, dict(params)).mappings()
+    return [{key: _value(key, value) for key, value in row.items()} for row in rows]
+
+
+@cache
+def _statement(name: str, times: tuple[str, ...]) -> sa.TextClause:
+    """Return a query in which these parameters are moments."""
     text = queries().get(name)
     if text is None:
         raise LedgerError(f"no ledger query {name!r}; expected one of {', '.join(sorted(queries()))}")
     statement = sa.text(text)
-    expected = set(statement._bindparams)
-    if expected != set(params):
-        raise LedgerError(f"ledger query {name!r} was given {sorted(params)}; expected {sorted(expected)}")
-    times = [sa.bindparam(key, type_=UtcTime) for key, value in params.items() if isinstance(value, datetime)]
-    rows = connection.execute(statement.bindparams(*times), dict(params)).mappings()
-    return [{key: _value(key, value) for key, value in row.items()} for row in rows]
+    known = [key for key in times if key in statement._bindparams]
+    return statement.bindparams(*(sa.bindparam(key, type_=UtcTime) for key in known))
 
 
 def _value(name: str, value: Any) -> Any:

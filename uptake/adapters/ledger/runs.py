@@ -17,6 +17,19 @@ RUNNING = "running"
 _SKEW = timedelta(hours=1)  # by which the clocks of two machines differ at most
 
 
+_CHANGE = sa.update(runs).where(runs.c.run_id == sa.bindparam("key"), runs.c.status == RUNNING)
+_OF_KIND = runs.c.kind == sa.bindparam("of_kind")
+_NEWEST = (
+    sa.select(runs.c.run_id, runs.c.fence, runs.c.status, runs.c.lease_until_at, runs.c.owner)
+    .where(_OF_KIND)
+    .order_by(runs.c.fence.desc())
+    .limit(1)
+)
+_HELD = sa.select(runs.c.run_id).where(runs.c.run_id == sa.bindparam("key"))
+_FENCE = sa.select(sa.func.max(runs.c.fence)).where(_OF_KIND)
+_HEARTBEAT = sa.select(sa.func.max(runs.c.heartbeat_at)).where(_OF_KIND)
+
+
 class SqlRuns:
     """`uptake.ports.Runs` on SQL."""
 
@@ -26,7 +39,7 @@ class SqlRuns:
     def begin(self, kind: str, *, owner: str, now: datetime, lease: timedelta) -> Run | None:
         """Take the fence; None while another run of this kind is alive."""
         with self._store.write() as connection:
-            newest = connection.execute(_newest(kind)).one_or_none()
+            newest = connection.execute(_NEWEST, {"of_kind": kind}).one_or_none()
             if newest is not None and not _lock(connection, newest.run_id):
                 return None  # it is writing at this moment: nobody waits for a transaction as long as a tick's
             # A lease that ends later than any given now comes from a clock that was put back since.
@@ -47,21 +60,19 @@ class SqlRuns:
         """Live on for another lease. Raises Held when a newer run has taken over."""
         with self._store.write() as connection:
             check_fence(connection, run)
-            beat = sa.update(runs).where(runs.c.run_id == run.run_id, runs.c.status == RUNNING)
-            connection.execute(beat.values(heartbeat_at=now, lease_until_at=now + lease))
+            beat = {"heartbeat_at": now, "lease_until_at": now + lease}
+            connection.execute(_CHANGE, {"key": run.run_id, **beat})
 
     def finish(self, run: Run, *, status: str, detail: str, now: datetime) -> None:
         """Record how a run ended; the fence is free at once."""
         with self._store.write() as connection:
-            end = sa.update(runs).where(runs.c.run_id == run.run_id, runs.c.status == RUNNING)
-            connection.execute(end.values(status=status, detail=detail, finished_at=now, heartbeat_at=now))
+            end = {"status": status, "detail": detail, "finished_at": now, "heartbeat_at": now}
+            connection.execute(_CHANGE, {"key": run.run_id, **end})
 
     def last_heartbeat(self, kind: str) -> datetime | None:
         """Return when a run of this kind was last seen alive."""
         with self._store.read() as connection:
-            last: datetime | None = connection.scalar(
-                sa.select(sa.func.max(runs.c.heartbeat_at)).where(runs.c.kind == kind)
-            )
+            last: datetime | None = connection.scalar(_HEARTBEAT, {"of_kind": kind})
         return last
 
 
@@ -84,18 +95,12 @@ def _is_gone(other: str, owner: str) -> bool:
 
 def _lock(connection: sa.Connection, run_id: int) -> bool:
     """Hold a run's row, unless another transaction does."""
-    row = sa.select(runs.c.run_id).where(runs.c.run_id == run_id).with_for_update(skip_locked=True)
-    return connection.scalar(row) is not None
-
-
-def _newest(kind: str) -> sa.Select[tuple[int, int, str, datetime, str]]:
-    query = sa.select(runs.c.run_id, runs.c.fence, runs.c.status, runs.c.lease_until_at, runs.c.owner)
-    return query.where(runs.c.kind == kind).order_by(runs.c.fence.desc()).limit(1)
+    return connection.scalar(_HELD.with_for_update(skip_locked=True), {"key": run_id}) is not None
 
 
 def check_fence(connection: sa.Connection, run: Run) -> None:
     """Hold this run's row and make sure none of its kind is newer. Raises Held."""
-    connection.execute(sa.select(runs.c.run_id).where(runs.c.run_id == run.run_id).with_for_update())
-    newest = connection.scalar(sa.select(sa.func.max(runs.c.fence)).where(runs.c.kind == run.kind))
+    connection.execute(_HELD.with_for_update(), {"key": run.run_id})
+    newest = connection.scalar(_FENCE, {"of_kind": run.kind})
     if newest != run.fence:
         raise Held(f"another {run.kind} has taken over (fence {newest}, ours is {run.fence}); nothing was written")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from uptake.adapters.ledger.among import among
 from uptake.adapters.ledger.delivery import settle_proven
 from uptake.adapters.ledger.intent import check_intents, withhold
 from uptake.adapters.ledger.releases import SqlReleases, control_state, record_control
-from uptake.adapters.ledger.schema import delivery_events, people, sends
+from uptake.adapters.ledger.schema import UtcTime, delivery_events, people, sends
 from uptake.adapters.ledger.store import Store
 from uptake.domain.eligibility import Reason
 from uptake.domain.sends import TAKEN, SendStatus
@@ -41,6 +42,81 @@ _SKEW = timedelta(minutes=1)  # by which the clocks of two machines may differ
 _AT_ONCE = 10_000
 
 
+def _unlocked(*conditions: sa.ColumnElement[bool]) -> sa.Update:
+    """Return an update of those rows that no other transaction holds: one that hangs holds up nobody else."""
+    free = sa.select(sends.c.send_key).where(*conditions).with_for_update(skip_locked=True)
+    return sa.update(sends).where(sends.c.send_key.in_(free))
+
+
+# What every worker asks again and again is built once: building a statement costs more than running it.
+_NOW, _FROM, _UNTIL = (sa.bindparam(name, type_=UtcTime) for name in ("now", "from", "until"))
+_FREE_EXPIRED = _unlocked(_IS_CLAIMED, sa.or_(sends.c.lease_until_at <= _NOW, sends.c.lease_until_at > _UNTIL)).values(
+    **_FREE, status=SendStatus.PLANNED.value, updated_at=_NOW
+)
+_CLAIM = (
+    sa.update(sends)
+    .where(among(sends.c.send_key, "keys"))
+    .values(
+        status=SendStatus.CLAIMED.value,
+        owner=sa.bindparam("by"),
+        lease_until_at=_UNTIL,
+        # the one that the body will be made for
+        address_hash=sa.select(people.c.address_hash)
+        .where(people.c.contact_id == sends.c.contact_id)
+        .scalar_subquery(),
+        updated_at=_NOW,
+    )
+)
+_PUT_BACK = (
+    sa.update(sends)
+    .where(among(sends.c.send_id, "ids"))
+    .values(**_FREE, status=SendStatus.PLANNED.value, updated_at=_NOW)
+)
+_INTEND = (
+    sa.update(sends)
+    .where(among(sends.c.send_key, "keys"))
+    .values(
+        status=SendStatus.SENDING.value,
+        attempt=sends.c.attempt + 1,
+        body_hash=sa.bindparam("body"),
+        sending_at=_NOW,
+        deadline_at=_UNTIL,
+        updated_at=_NOW,
+    )
+)
+_IS_FIRST = sa.or_(sends.c.accepted_at.is_(None), sends.c.accepted_at > _NOW)
+_ACCEPT = (
+    sa.update(sends)
+    .where(among(sends.c.send_id, "ids"))
+    .values(
+        **_FREE,
+        status=sa.case((sends.c.status.in_(sorted(TAKEN)), sends.c.status), else_=SendStatus.ACCEPTED.value),
+        message_id=sa.func.coalesce(sa.bindparam("message", type_=sa.Text), sends.c.message_id),
+        accepted_at=sa.case((_IS_FIRST, _NOW), else_=sends.c.accepted_at),
+        updated_at=_NOW,
+    )
+)
+_DOUBT_OVERDUE = _unlocked(_IS_SENDING, sends.c.deadline_at < _NOW).values(
+    **_FREE,
+    status=SendStatus.UNKNOWN.value,
+    detail="no answer was recorded before the deadline",
+    updated_at=_NOW,
+)
+_HOLD = (
+    sa.update(sends)
+    .where(_IS_STUCK, sends.c.status == SendStatus.UNKNOWN.value, sends.c.sending_at < _FROM)
+    .values(status=SendStatus.HELD.value, detail=sends.c.detail + "; no evidence came", updated_at=_NOW)
+)
+#: When it was decided that a mail leaves: a tick may have decided again after a person's release, so the later of both.
+_DECIDED_AT = sa.case((sends.c.released_at > sends.c.planned_at, sends.c.released_at), else_=sends.c.planned_at)
+_PLANNED_OFF = (
+    sa.select(sends.c.send_id, (_DECIDED_AT > _UNTIL).label("is_ahead"))
+    .where(_IS_PLANNED, sa.or_(_DECIDED_AT <= _FROM, _DECIDED_AT > _UNTIL))
+    .limit(_AT_ONCE)
+    .with_for_update(skip_locked=True)
+)
+
+
 class SqlSends:
     """`uptake.ports.Sends` on SQL."""
 
@@ -60,9 +136,7 @@ class SqlSends:
 
     def _claim(self, owner: str, limit: int, now: datetime, lease: timedelta) -> list[Claimed]:
         with self._store.write() as connection:
-            until = sends.c.lease_until_at
-            expired = _unlocked(_IS_CLAIMED, sa.or_(until <= now, until > now + lease + DECIDED_FOR))
-            connection.execute(expired.values(**_FREE, status=SendStatus.PLANNED.value, updated_at=now))
+            connection.execute(_FREE_EXPIRED, {"now": now, "until": now + lease + DECIDED_FOR})
             state = control_state(connection)
             if _is_paused(state, now):
                 return []
@@ -77,18 +151,7 @@ class SqlSends:
                 claimed = [row for row in rows if row.address is not None]
                 if claimed:
                     keys = [row.send_key for row in claimed]
-                    here = sa.select(people.c.address_hash).where(people.c.contact_id == sends.c.contact_id)
-                    connection.execute(
-                        sa.update(sends)
-                        .where(among(connection, sends.c.send_key, keys))
-                        .values(
-                            status=SendStatus.CLAIMED.value,
-                            owner=owner,
-                            lease_until_at=now + lease,
-                            address_hash=here.scalar_subquery(),  # the one that the body will be made for
-                            updated_at=now,
-                        )
-                    )
+                    connection.execute(_CLAIM, {"keys": keys, "by": owner, "until": now + lease, "now": now})
                     failpoints.at("claim: uncommitted")
                     return [_claimed(row) for row in claimed]
         return []
@@ -106,42 +169,18 @@ class SqlSends:
             failpoints.at("intent: checked")
             withhold(connection, ended, detail="found just before the intent", now=now)
             if paused:
-                back = sa.update(sends).where(among(connection, sends.c.send_id, sorted(paused)))
-                connection.execute(back.values(**_FREE, status=SendStatus.PLANNED.value, updated_at=now))
+                connection.execute(_PUT_BACK, {"ids": sorted(paused), "now": now})
             failures = {**dict.fromkeys(lost | paused, Reason.PAUSED), **ended}
             if not failures:
-                connection.execute(
-                    sa.update(sends)
-                    .where(among(connection, sends.c.send_key, keys))
-                    .values(
-                        status=SendStatus.SENDING.value,
-                        attempt=sends.c.attempt + 1,
-                        body_hash=body_hash,
-                        sending_at=now,
-                        deadline_at=deadline,
-                        updated_at=now,
-                    )
-                )
+                connection.execute(_INTEND, {"keys": keys, "body": body_hash, "until": deadline, "now": now})
                 failpoints.at("intent: uncommitted")
         failpoints.at("intent: committed")
         return failures
 
     def accepted(self, send_ids: Sequence[str], *, message_id: str | None, now: datetime) -> None:
         """Record a 202: a fact, whatever stood there before."""
-        taken = sends.c.status.in_(sorted(TAKEN))
-        is_first = sa.or_(sends.c.accepted_at.is_(None), sends.c.accepted_at > now)
         with self._store.write() as connection:
-            connection.execute(
-                sa.update(sends)
-                .where(among(connection, sends.c.send_id, send_ids))
-                .values(
-                    **_FREE,
-                    status=sa.case((taken, sends.c.status), else_=SendStatus.ACCEPTED.value),
-                    message_id=sa.func.coalesce(sa.literal(message_id, sa.Text), sends.c.message_id),
-                    accepted_at=sa.case((is_first, now), else_=sends.c.accepted_at),
-                    updated_at=now,
-                )
-            )
+            connection.execute(_ACCEPT, {"ids": send_ids, "message": message_id, "now": now})
             failpoints.at("accepted: uncommitted")
         failpoints.at("accepted: committed")
 
@@ -169,31 +208,22 @@ class SqlSends:
     def expire(self, *, now: datetime) -> int:
         """Turn `sending` rows past their deadline into `unknown`; return how many."""
         with self._store.write() as connection:
-            query = _unlocked(_IS_SENDING, sends.c.deadline_at < now)
-            detail = "no answer was recorded before the deadline"
-            unknown = query.values(**_FREE, status=SendStatus.UNKNOWN.value, detail=detail, updated_at=now)
-            count = connection.execute(unknown).rowcount
+            count = connection.execute(_DOUBT_OVERDUE, {"now": now}).rowcount
             # What was decided for another time may lie outside its window, or over a cap, by now: decide it again.
-            # A tick may have decided again after a person's release: the later of both counts.
-            released = sends.c.released_at
-            decided = sa.case((released > sends.c.planned_at, released), else_=sends.c.planned_at)
-            for is_off, detail in (
-                (decided <= now - DECIDED_FOR, "planned over an hour ago: decided again"),
-                (decided > now + _SKEW, "planned in the future, by a clock that was put back: decided again"),
-            ):
-                off = sa.select(sends.c.send_id).where(_IS_PLANNED, is_off).limit(_AT_ONCE)
-                while found := connection.scalars(off.with_for_update(skip_locked=True)).all():
-                    withhold(connection, dict.fromkeys(found, Reason.OUTSIDE_WINDOW), detail=detail, now=now)
+            span = {"from": now - DECIDED_FOR, "until": now + _SKEW}
+            while found := connection.execute(_PLANNED_OFF, span).all():
+                for is_ahead, detail in (
+                    (False, "planned over an hour ago: decided again"),
+                    (True, "planned in the future, by a clock that was put back: decided again"),
+                ):
+                    off = [row.send_id for row in found if row.is_ahead == is_ahead]
+                    withhold(connection, dict.fromkeys(off, Reason.OUTSIDE_WINDOW), detail=detail, now=now)
             return count
 
     def hold(self, *, before: datetime, now: datetime) -> int:
         """Turn `unknown` sends whose request left before that moment into `held`; return how many."""
-        detail = sends.c.detail + "; no evidence came"
-        is_unknown = _IS_STUCK & (sends.c.status == SendStatus.UNKNOWN.value)
-        query = sa.update(sends).where(is_unknown, sends.c.sending_at < before)
         with self._store.write() as connection:
-            held = query.values(status=SendStatus.HELD.value, detail=detail, updated_at=now)
-            count = connection.execute(held).rowcount
+            count = connection.execute(_HOLD, {"from": before, "now": now}).rowcount
             failpoints.at("hold: uncommitted")
         failpoints.at("hold: committed")
         return count
@@ -231,12 +261,6 @@ class SqlSends:
         failpoints.at("moved: committed")
 
 
-def _unlocked(*conditions: sa.ColumnElement[bool]) -> sa.Update:
-    """Return an update of those rows that no other transaction holds: one that hangs holds up nobody else."""
-    free = sa.select(sends.c.send_key).where(*conditions).with_for_update(skip_locked=True)
-    return sa.update(sends).where(sends.c.send_key.in_(free))
-
-
 def _is_paused(state: ControlState, now: datetime) -> bool:
     limited = state.sending_paused_until is not None and state.sending_paused_until > now
     return state.everything is not None or state.sending_locked is not None or limited
@@ -244,16 +268,27 @@ def _is_paused(state: ControlState, now: datetime) -> bool:
 
 def _oldest_stage(connection: sa.Connection, state: ControlState, limit: int) -> Sequence[Any]:
     """Lock up to `limit` planned sends of the version and stage that waits longest, skipping other workers' rows."""
-    may_go = [_IS_PLANNED]
-    for column, targets in ((sends.c.playbook, state.playbooks), (sends.c.account_id, state.accounts)):
-        if paused := sorted(target for target, action in targets.items() if action == "pause"):
-            may_go.append(column.not_in(paused))
-    oldest = sa.select(sends.c.version_id, sends.c.stage_key).where(*may_go).order_by(sends.c.send_key).limit(1)
-    first = connection.execute(oldest.with_for_update(skip_locked=True)).one_or_none()
+    paused = {
+        name: sorted(target for target, action in targets.items() if action == "pause")
+        for name, targets in (("playbook", state.playbooks), ("account_id", state.accounts))
+    }
+    oldest, of_stage = _planned(*(name for name, targets in paused.items() if targets))
+    values = {f"paused_{name}": targets for name, targets in paused.items() if targets}
+    first = connection.execute(oldest, values).one_or_none()
     if first is None:
         return []
-    same = (sends.c.version_id == first.version_id) & (sends.c.stage_key == first.stage_key)
-    query = (
+    return connection.execute(of_stage, {**values, **first._mapping, "count": limit}).all()
+
+
+@cache
+def _planned(*paused: str) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """Return two queries: for the version and stage that waits longest, and for `count` sends of one.
+
+    `paused` are columns of which some values must wait, given as `paused_...`.
+    """
+    may_go = [_IS_PLANNED, *(sends.c[name].not_in(sa.bindparam(f"paused_{name}", expanding=True)) for name in paused)]
+    oldest = sa.select(sends.c.version_id.label("version"), sends.c.stage_key.label("stage")).where(*may_go)
+    of_stage = (
         sa.select(
             *_CLAIMED,
             sends.c.send_key,
@@ -262,11 +297,12 @@ def _oldest_stage(connection: sa.Connection, state: ControlState, limit: int) ->
             sa.exists().where(delivery_events.c.send_id == sends.c.send_id).label("is_told"),
         )
         .outerjoin(people, people.c.contact_id == sends.c.contact_id)
-        .where(*may_go, same)
+        .where(*may_go, sends.c.version_id == sa.bindparam("version"), sends.c.stage_key == sa.bindparam("stage"))
         .order_by(sends.c.send_key)
-        .limit(limit)
+        .limit(sa.bindparam("count"))
+        .with_for_update(skip_locked=True, of=sends)
     )
-    return connection.execute(query.with_for_update(skip_locked=True, of=sends)).all()
+    return oldest.order_by(sends.c.send_key).limit(1).with_for_update(skip_locked=True), of_stage
 
 
 def _claimed(row: Any) -> Claimed:

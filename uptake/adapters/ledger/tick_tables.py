@@ -95,10 +95,10 @@ def _near(
     mine, other = people.alias("mine"), people.alias("other")
     sharing = sa.select(other.c.account_id).join(mine, mine.c.address_hash == other.c.address_hash)
     accounts = {account_id, *connection.scalars(sharing.where(mine.c.account_id == account_id))}
-    own = sa.select(people.c.address_hash).where(among(connection, people.c.account_id, sorted(accounts)))
+    own = sa.select(people.c.address_hash).where(among(people.c.account_id, sorted(accounts)))
     addresses = set(connection.scalars(own.where(people.c.address_hash.is_not(None))))
-    theirs = sa.select(enrollments.c.enrollment_id).where(among(connection, enrollments.c.account_id, sorted(accounts)))
-    sharers = sa.select(people.c.account_id).where(among(connection, people.c.address_hash, sorted(addresses)))
+    theirs = sa.select(enrollments.c.enrollment_id).where(among(enrollments.c.account_id, sorted(accounts)))
+    sharers = sa.select(people.c.account_id).where(among(people.c.address_hash, sorted(addresses)))
     ids = set(connection.scalars(theirs))
     kept: Mapping[str, Mapping[str, set[Any]]] = {
         "enrollments": {"account_id": accounts},
@@ -108,12 +108,10 @@ def _near(
         "launch_accounts": {"account_id": accounts},
         "assignments": {"account_id": accounts | set(connection.scalars(sharers))},
     }
-    return {name: _having(connection, query, kept.get(name)) for name, query in queries.items()}
+    return {name: _having(query, kept.get(name)) for name, query in queries.items()}
 
 
-def _having(
-    connection: sa.Connection, query: sa.Select[tuple[object, ...]], kept: Mapping[str, set[Any]] | None
-) -> sa.Select[tuple[object, ...]]:
+def _having(query: sa.Select[tuple[object, ...]], kept: Mapping[str, set[Any]] | None) -> sa.Select[tuple[object, ...]]:
     """Keep rows that have one of the values in one of the columns; None: all rows."""
     if kept is None:
         return query
@@ -122,7 +120,7 @@ def _having(
         sa.or_(
             *(
                 # Written out, a number finds its way into the parts of a union, and to their indexes.
-                at[name].in_(sorted(values)) if name == "enrollment_id" else among(connection, at[name], sorted(values))
+                at[name].in_(sorted(values)) if name == "enrollment_id" else among(at[name], sorted(values))
                 for name, values in kept.items()
             )
         )
