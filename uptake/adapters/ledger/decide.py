@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -41,6 +42,16 @@ def decide(connection: sa.Connection, verdicts: pa.Table, *, run_id: int | None,
     if verdicts.num_rows == 0:
         return
     given = stage(connection, "decisions", verdicts.select(VERDICTS.names).cast(VERDICTS))
+    supersede, insert = _changes(given)
+    connection.execute(supersede, {"now": now})
+    connection.execute(insert, {"now": now, "run": run_id})
+    unstage(connection, given)
+
+
+@cache
+def _changes(given: sa.Table) -> tuple[sa.Update, sa.Insert]:
+    """Return what ends the current decisions that differ from the given ones, and what writes those that are new."""
+    now = sa.bindparam("now", type_=decisions.c.decided_at.type)
     is_current = (
         (decisions.c.enrollment_id == given.c.enrollment_id)
         & (decisions.c.contact_id == given.c.contact_id)
@@ -48,16 +59,17 @@ def decide(connection: sa.Connection, verdicts: pa.Table, *, run_id: int | None,
         & decisions.c.superseded_at.is_(None)
     )
     differs = (decisions.c.verdict != given.c.verdict) | decisions.c.reason.is_distinct_from(given.c.reason)
-    connection.execute(sa.update(decisions).where(is_current, differs).values(superseded_at=now))
     rows = (
         sa.select(
             *(sa.func.coalesce(given.c.detail, "") if name == "detail" else given.c[name] for name in VERDICTS.names),
-            sa.literal(run_id, decisions.c.run_id.type),
-            sa.literal(now, decisions.c.decided_at.type),
+            sa.bindparam("run", type_=decisions.c.run_id.type),
+            now,
         )
         .outerjoin(decisions, is_current)
         .where(decisions.c.decision_id.is_(None))
         .order_by(given.c.enrollment_id, given.c.contact_id)
     )
-    connection.execute(sa.insert(decisions).from_select([*VERDICTS.names, "run_id", "decided_at"], rows))
-    unstage(connection, given)
+    return (
+        sa.update(decisions).where(is_current, differs).values(superseded_at=now),
+        sa.insert(decisions).from_select([*VERDICTS.names, "run_id", "decided_at"], rows),
+    )
