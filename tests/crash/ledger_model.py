@@ -248,7 +248,7 @@ class Model:
         has_group: bool = True,
     ) -> None:  # fmt: skip
         """One thing the mail service tells, in whatever order and however often."""
-        told = (key or address, event, kind, at)
+        told = (key or address, event, kind, at, has_group and event.startswith("group_"))
         if told in self.events:
             return
         self.events.add(told)
