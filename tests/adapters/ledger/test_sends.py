@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.adapters.ledger.conftest import KEYS
+from uptake.adapters.ledger.suppression import Stop, suppress
 from uptake.domain.eligibility import Reason
 from uptake.domain.ids import address_hash
 from uptake.domain.sends import SuppressionReason
@@ -77,6 +78,8 @@ def test_a_late_worker_does_not_put_back_what_another_sends(world):
     world.ledger.sends.expire(now=world.now)
     assert world.ledger.sends.release([send_id], by="Grace", reason="seen in the log", now=world.now) == 1
     world.claim("w2")
+    world.ledger.sends.withheld([send_id], reason=Reason.LEFT, now=world.now, owner="w1")
+    assert world.status(send_id) == "claimed"
     world.intend([send_id], owner="w2")
     world.ledger.sends.put_back([send_id], now=world.now, owner="w1")
     world.ledger.sends.failed([send_id], detail="late", now=world.now, owner="w1")
@@ -140,10 +143,15 @@ def test_a_stop_after_the_claim_prevents_the_intent_of_the_whole_batch(world, st
     assert world.intend([cyd]) == {}
 
 
-def test_another_topic_stops_nothing(world):
+def test_another_topic_or_group_stops_nothing(world):
     (ann,) = world.planned(ANN)
-    hashed = world.ledger.people.address_hash_of("ann")
-    world.ledger.people.suppress(hashed, reason=SuppressionReason.UNSUBSCRIBED, topic="news", source="t", now=world.now)
+    hashed, reason = world.ledger.people.address_hash_of("ann"), SuppressionReason.UNSUBSCRIBED
+    world.ledger.people.suppress(hashed, reason=reason, topic="news", source="t", now=world.now)
+    other = Stop(
+        address_hash=hashed, topic="group:99", topic_group=99, reason=reason, source="t", suppressed_at=world.now
+    )
+    with world.ledger._store.write() as connection:
+        suppress(connection, [other], now=world.now)
     world.claim()
     assert world.intend([ann]) == {}
 
@@ -291,7 +299,7 @@ def test_a_pause_lets_nothing_go_and_loses_nothing(world, scope, target, until):
     assert world.claim() == []
     if until is None:
         control(scope, target, "resume", reason="go", by="Grace", now=world.now)
-    world.now += 6 * MINUTE
+    world.now += 5 * MINUTE
     assert ids(world.claim()) == [ann]
     assert world.intend([ann]) == {}
 
