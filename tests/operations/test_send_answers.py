@@ -33,11 +33,28 @@ def test_after_an_unknown_the_pace_is_slow_again(world):
     assert mailer.sizes == [1, 10, 1, 10, 3]
 
 
-def test_five_in_a_row_without_an_answer_stop_the_run(world):
+def test_five_in_a_row_without_an_answer_stop_every_worker_for_five_minutes(world):
     result = world.send(ScriptedMailer(always=fails(AcceptanceUnknown("x"))))
     assert (result.requests, result.unknown) == (5, 5)
     assert "5 requests in a row" in result.stopped
     assert world.statuses() == {"unknown": 5, "planned": COUNT - 5}
+    assert "paused until 2026-03-03 09:05:00" in world.send(ScriptedMailer(), owner="w2").stopped
+    world.clock.moment = NOW + timedelta(minutes=5)
+    assert world.send(ScriptedMailer(), owner="w2").accepted == COUNT - 5
+
+
+@pytest.mark.parametrize(
+    ("error", "in_a_row"), [(AcceptanceUnknown("x"), 4), (MessageRefused("content is required"), 2)]
+)
+def test_a_success_ends_the_row_of_what_went_wrong(world, error, in_a_row):
+    mailer = ScriptedMailer(*[fails(error)] * in_a_row, fine, *[fails(error)] * in_a_row)
+    result = world.send(mailer, batch_size=1)
+    assert (result.accepted, result.unknown + result.failed, result.stopped) == (
+        COUNT - 2 * in_a_row,
+        2 * in_a_row,
+        None,
+    )
+    assert world.ledger.releases.controls().playbooks == {}
 
 
 def test_an_answer_sendgrid_does_not_give_stops_the_run_at_once(world):
@@ -119,6 +136,20 @@ def test_too_many_bad_addresses_stop_the_run(world):
     assert world.statuses()["planned"] == COUNT - 7
 
 
+def test_of_a_long_list_a_share_may_be_bad(world, monkeypatch):
+    monkeypatch.setattr("uptake.operations.send._INVALID_SHARE", 0.5)
+    result = world.send(ScriptedMailer(fine, fine, always=fails(MessageRefused("no valid address", recipient=0))))
+    assert (result.invalid, result.accepted) == (12, 11), "12 of 23 are more than half"
+    assert "the list needs a look" in result.stopped
+
+
+def test_a_named_place_that_no_recipient_has_names_nobody(world):
+    result = world.send(ScriptedMailer(fails(MessageRefused("no valid address", recipient=1))))
+    assert (result.accepted, result.failed, result.invalid) == (COUNT - 1, 1, 0)
+    assert world.rows()[0]["detail"] == "no valid address"
+    assert world.ledger.enrollments.tables(now=NOW)["suppressions"].num_rows == 0
+
+
 @pytest.mark.parametrize("position", [0, 1, 7, 12, 24])
 def test_an_unnamed_cause_is_found_by_halves(world, position):
     bad = world.rows()[position]["send_id"]
@@ -133,6 +164,12 @@ def test_an_unnamed_cause_is_found_by_halves(world, position):
     assert (result.accepted, result.failed, result.stopped) == (COUNT - 1, 1, None)
     assert world.rows()[position]["status"] == "failed"
     assert len(mailer.requests) <= 14
+    assert world.ledger.releases.controls().playbooks == {}
+
+
+def test_what_fails_for_different_reasons_pauses_nothing(world):
+    errors = [fails(MessageRefused(f"refused: {number}")) for number in (1, 2, 1, 2)]
+    assert world.send(ScriptedMailer(*errors), batch_size=1).failed == 4
     assert world.ledger.releases.controls().playbooks == {}
 
 

@@ -76,6 +76,30 @@ def test_a_worker_that_slept_after_its_intent_does_not_send_late(world):
     assert world.statuses() == {"planned": COUNT}, "it knows that nothing has left"
 
 
+def test_a_worker_that_loses_every_lease_stops_after_a_dozen(world):
+    mailer = ScriptedMailer()
+
+    def sleep() -> None:
+        world.clock.moment += timedelta(minutes=5)
+
+    mailer.after_render = sleep
+    result = world.send(mailer)
+    assert result.stopped == "the same messages come back again and again"
+    assert (result.put_back, world.clock.moment) == (13, NOW + 13 * timedelta(minutes=5))
+    assert (mailer.requests, world.rows()[0]["attempt"]) == ([], 0)
+
+
+def test_what_cannot_be_noted_outside_of_the_ledger_does_not_leave(world):
+    class FullDisk:
+        def note(self, send_id: str, intended_at: datetime) -> None:
+            raise OSError(28, "No space left on device")
+
+    mailer = ScriptedMailer()
+    result = world.send(mailer, witness=FullDisk())
+    assert result.stopped == "the last intent cannot be noted: No space left on device"
+    assert (mailer.requests, result.put_back, world.statuses()) == ([], 1, {"planned": COUNT})
+
+
 def test_a_late_failure_does_not_free_what_another_worker_holds(world):
     def sleep_then_fail(send_ids: tuple[str, ...]) -> str | None:
         world.clock.moment = NOW + timedelta(minutes=5)
