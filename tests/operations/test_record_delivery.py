@@ -140,10 +140,11 @@ def test_a_body_that_cannot_be_folded_stays_and_holds_up_nobody(caplog):
 def test_small_bodies_are_folded_together_and_long_ones_alone(monkeypatch):
     monkeypatch.setattr("uptake.operations.record_delivery._EVENTS_AT_ONCE", 5)
     delivery = _Delivery(0, set(), ValueError())
-    bodies = [json.dumps([bounce(f"n{number}")] * count).encode() for number, count in enumerate((1, 2, 2, 9, 1, 5))]
+    counts = (9, 1, 2, 2, 1, 4, 1, 5)
+    bodies = [json.dumps([bounce(f"n{number}")] * count).encode() for number, count in enumerate(counts)]
     delivery.left = [StoredBatch(batch_id=n + 1, body=body, received_at=NOW) for n, body in enumerate(bodies)]
     record_delivery(_Ledger(delivery), EVENTS, clock=CLOCK)
-    assert delivery.groups == [[1, 2, 3], [4], [5], [6]]
+    assert delivery.groups == [[1], [2, 3, 4], [5, 6], [7], [8]]
 
 
 def test_a_ledger_out_of_reach_is_said_and_nothing_is_skipped():
