@@ -102,12 +102,12 @@
 {%- endmacro %}
 
 {% macro since_1970(number, microseconds) -%}
-    try(make_timestamp(cast({{ number }} * {{ microseconds }} as bigint)))
+    {{ in_calendar('try(make_timestamp(cast(' ~ number ~ ' * ' ~ microseconds ~ ' as bigint)))') }}
 {%- endmacro %}
 
 {% macro in_zone(moment, zone) -%}
     {#- A wall clock's time as UTC. -#}
-    {{ moment if zone is none else 'cast(timezone(' ~ literal(zone) ~ ', ' ~ moment ~ ') as timestamp)' }}
+    {{ moment if zone is none else in_calendar('cast(timezone(' ~ literal(zone) ~ ', ' ~ moment ~ ') as timestamp)') }}
 {%- endmacro %}
 
 {% macro iso_in_zone(text, zone) -%}

@@ -204,8 +204,20 @@
     case when isfinite(try_cast({{ value }} as double)) then try_cast({{ value }} as double) end
 {%- endmacro %}
 
+{% macro in_calendar(moment) -%}
+    {#- NULL for what no Python date can say (nor `infinity`): after an offset a moment may lie before 0001 or after 9999. -#}
+    case
+        when {{ moment }} between timestamp '0001-01-01' and timestamp '9999-12-31 23:59:59.999999' then {{ moment }}
+    end
+{%- endmacro %}
+
 {% macro timestamp_or_null(value) -%}
-    {#- ISO 8601 to naive UTC. An offset is applied; no offset means UTC. DuckDB also reads `infinity`: refused. -#}
+    {#- ISO 8601 to naive UTC. An offset is applied; no offset means UTC. -#}
+    {{ in_calendar(unchecked_timestamp(value)) }}
+{%- endmacro %}
+
+{% macro unchecked_timestamp(value) -%}
+    {#- The same of very many rows, for whoever looks `in_calendar` afterwards, where that costs no second reading. -#}
     case
         when {{ value }} like '%Z' then try_cast({{ value }} as timestamp)
         when isfinite(try_cast({{ value }} as timestamptz)) then cast(try_cast({{ value }} as timestamptz) as timestamp)
@@ -213,7 +225,10 @@
 {%- endmacro %}
 
 {% macro date_or_null(value) -%}
-    case when isfinite(try_cast({{ value }} as date)) then try_cast({{ value }} as date) end
+    case
+        when try_cast({{ value }} as date) between date '0001-01-01' and date '9999-12-31'
+            then try_cast({{ value }} as date)
+    end
 {%- endmacro %}
 
 {% macro problem_of(line, required) -%}

@@ -314,6 +314,18 @@ def test_moments_are_known_however_they_are_written(tmp_path: Path, value: str, 
     assert log.mapped.first_at.year in (2023, 2026)
 
 
+@pytest.mark.parametrize("value", ["9999-12-31T23:00:00-08:00", "0001-01-01T00:00:00+08:00"])
+def test_a_moment_beyond_every_calendar_is_none(tmp_path: Path, value: str):
+    write(tmp_path, "x.ndjson", *[event(n) for n in range(50)], event(50, time=value))
+    mapped = profile(tmp_path).mapped
+    assert mapped is not None
+    assert (mapped.lines, mapped.events) == (51, 50)
+    assert (mapped.first_at, mapped.last_at) == (
+        datetime(2026, 3, 1, tzinfo=UTC),
+        datetime(2026, 3, 1, 0, 49, tzinfo=UTC),
+    )
+
+
 def test_an_id_as_long_as_a_unix_time_is_a_number(tmp_path: Path):
     write(tmp_path, "x.csv", "order_id,amount,event", *[f"{1_600_000_000 + n},{n},a" for n in range(9)])
     found = fields(profile(tmp_path))

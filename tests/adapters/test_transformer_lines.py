@@ -63,7 +63,10 @@ BAD_FILE = b"\n".join(
         b'{"occurred_at":"2026-03-01T10:00:00Z","account_id":"a1","event_name":"x"} trailing',  # 16
         event("2026-03-01T12:00:00Z", event_id="e1").encode(),  # 17
         event("2026-03-01T12:00:00Z", event_id="e1").encode(),  # 18: a duplicate
-        event("2026-03-09T12:00:00Z").encode(),  # 19: in the future, and without a newline
+        event("9999-12-31T23:00:00-08:00").encode(),  # 19: after the last year that anything here can say
+        event("20000-01-01T00:00:00Z").encode(),  # 20
+        event("0001-01-01T00:00:00+08:00").encode(),  # 21
+        event("2026-03-09T12:00:00Z").encode(),  # 22: in the future, and without a newline
     ]
 )
 
@@ -77,7 +80,7 @@ def test_every_line_is_an_event_a_duplicate_or_quarantined_with_its_number(build
     done = build(raw, is_tested=True)
 
     assert {name: done.counts[name] for name in ("lines", "events", "duplicates", "quarantined", "unattributed")} == {
-        "lines": 19, "events": 6, "duplicates": 1, "quarantined": 12, "unattributed": 1,
+        "lines": 22, "events": 6, "duplicates": 1, "quarantined": 15, "unattributed": 1,
     }  # fmt: skip
     assert rows(done, "select file, line_no, reason from staging.stg_quarantine order by all") == [
         ("accounts.ndjson", 2, "not JSON in UTF-8"),
@@ -93,6 +96,9 @@ def test_every_line_is_an_event_a_duplicate_or_quarantined_with_its_number(build
         ("events/bad.ndjson", 12, "no event_name"),
         ("events/bad.ndjson", 13, "occurred_at is not an ISO 8601 time"),
         ("events/bad.ndjson", 16, "not JSON in UTF-8"),
+        ("events/bad.ndjson", 19, "occurred_at is not an ISO 8601 time"),
+        ("events/bad.ndjson", 20, "occurred_at is not an ISO 8601 time"),
+        ("events/bad.ndjson", 21, "occurred_at is not an ISO 8601 time"),
         ("events/packed.ndjson.gz", 3, "not JSON in UTF-8"),
     ]
     assert rows(done, "select max(date_day) from marts.fct_account_feature_daily") == [(date(2026, 3, 1),)]

@@ -48,7 +48,7 @@ create temp macro uptake_format(value) as
         when try_cast(value as double) between LOW * 1e3 and HIGH * 1e3 then 'unix_ms'
         when try_cast(value as double) between LOW * 1e6 and HIGH * 1e6 then 'unix_us'
     end;
-create temp macro uptake_moment_as(value, format) as
+create temp macro uptake_moment_in_any_year(value, format) as
     case format
         when 'iso_zone' then cast(try_cast(replace(value, ' UTC', 'Z') as timestamptz) as timestamp)
         when 'iso_local' then try_cast(value as timestamp)
@@ -60,6 +60,12 @@ create temp macro uptake_moment_as(value, format) as
         when 'unix_s' then make_timestamp(cast(cast(value as double) * 1e6 as bigint))
         when 'unix_ms' then make_timestamp(cast(cast(value as double) * 1e3 as bigint))
         when 'unix_us' then make_timestamp(cast(cast(value as double) as bigint))
+    end;
+create temp macro uptake_moment_as(value, format) as
+    case
+        when uptake_moment_in_any_year(value, format)
+            between timestamp '0001-01-01' and timestamp '9999-12-31 23:59:59.999999'
+            then uptake_moment_in_any_year(value, format)
     end;
 """
 

@@ -83,7 +83,8 @@ class DbtTransformer:
         _refuse_broken_models(results)
         with self._session() as session:
             checks = with_rows(session, _checks_of(manifest, results), results)
-            built_as_of = _naive_utc(session.sql("select as_of from intermediate.int_as_of").fetchone())
+            [(built_at,)] = session.sql("select as_of from intermediate.int_as_of").fetchall()
+            built_as_of = built_at.replace(tzinfo=UTC)
             limits = declared_limits(manifest, staging) if mapping is None else mapped_limits(mapping)
             checks.append(source_freshness(session, source, limits, built_as_of))
             return Build(
@@ -275,8 +276,3 @@ def _unmapped_events(session: duckdb.DuckDBPyConnection) -> dict[str, int]:
         "select event_name, count_events from intermediate.int_unmapped_events order by count_events desc, event_name"
     )
     return dict(session.sql(query).fetchall())
-
-
-def _naive_utc(row: tuple[datetime, ...] | None) -> datetime:
-    assert row is not None
-    return row[0].replace(tzinfo=UTC)

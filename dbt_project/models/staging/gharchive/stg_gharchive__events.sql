@@ -24,7 +24,7 @@ typed as (
         read_order,
         {{ text_or_null('fields[1]') }} as event_id,
         fields[2] as raw_occurred_at,
-        {{ timestamp_or_null('fields[2]') }} as occurred_at,
+        {{ unchecked_timestamp('fields[2]') }} as occurred_at,
         coalesce({{ text_or_null('fields[3]') }}, {{ text_or_null("split_part(fields[4], '/', 1)") }}) as account_id,
         {{ text_or_null('fields[5]') }} as user_id,
         {{ text_or_null('fields[6]') }} || coalesce('.' || {{ text_or_null('fields[7]') }}, '') as event_name
@@ -53,7 +53,7 @@ final as (
             ('account_id', 'no org.login and no repo.name'),
             ('event_name', 'no type'),
             ('raw_occurred_at', 'no created_at'),
-            ('occurred_at', 'created_at is not an ISO 8601 time'),
+            (in_calendar('occurred_at'), 'created_at is not an ISO 8601 time'),
         ]) }} as problem
 
     from typed

@@ -23,8 +23,8 @@ typed as (
         read_order,
         {{ text_or_null('fields[1]') }} as event_id,
         fields[2] as raw_occurred_at,
-        {{ timestamp_or_null('fields[2]') }} as occurred_at,
-        {{ timestamp_or_null('fields[3]') }} as received_at,
+        {{ unchecked_timestamp('fields[2]') }} as occurred_at,
+        {{ unchecked_timestamp('fields[3]') }} as received_at,
         {{ posthog_account('properties') }} as account_id,
         coalesce({{ text_or_null('fields[4]') }}, {{ text_or_null('fields[5]') }}) as user_id,
         {{ text_or_null('fields[6]') }} as event_name,
@@ -51,7 +51,7 @@ final as (
         ) as is_usage,
         event_id,
         occurred_at,
-        received_at,
+        {{ in_calendar('received_at') }} as received_at,
         account_id,
         user_id,
         event_name,
@@ -61,7 +61,7 @@ final as (
             ('event_name', 'no event'),
             ('account_id', 'no group of the type ' ~ var('posthog_group_type')),
             ('raw_occurred_at', 'no timestamp'),
-            ('occurred_at', 'timestamp is not an ISO 8601 time'),
+            (in_calendar('occurred_at'), 'timestamp is not an ISO 8601 time'),
         ]) }} as problem
 
     from typed

@@ -25,8 +25,8 @@ typed as (
         read_order,
         {{ text_or_null('fields[1]') }} as event_id,
         coalesce(fields[2], fields[3]) as raw_occurred_at,
-        {{ timestamp_or_null('coalesce(fields[2], fields[3])') }} as occurred_at,
-        {{ timestamp_or_null('fields[4]') }} as received_at,
+        {{ unchecked_timestamp('coalesce(fields[2], fields[3])') }} as occurred_at,
+        {{ unchecked_timestamp('fields[4]') }} as received_at,
         {{ text_or_null('fields[5]') }} as account_id,
         {{ text_or_null('fields[6]') }} as user_id,
         coalesce({{ text_or_null('fields[7]') }}, '') as call_type,
@@ -69,7 +69,7 @@ final as (
         is_usage,
         event_id,
         occurred_at,
-        received_at,
+        {{ in_calendar('received_at') }} as received_at,
         account_id,
         user_id,
         event_name,
@@ -81,7 +81,7 @@ final as (
             ('account_id', 'no context.groupId'),
             ('event_name', 'no event'),
             ('raw_occurred_at', 'no timestamp'),
-            ('occurred_at', 'timestamp is not an ISO 8601 time'),
+            (in_calendar('occurred_at'), 'timestamp is not an ISO 8601 time'),
         ]) }} as problem
 
     from named

@@ -14,8 +14,8 @@ typed as (
         read_order,
         {{ plain_text_or_null('event_id') }} as event_id,
         occurred_at as raw_occurred_at,
-        {{ timestamp_or_null('occurred_at') }} as occurred_at,
-        {{ timestamp_or_null('received_at') }} as received_at,
+        {{ unchecked_timestamp('occurred_at') }} as occurred_at,
+        {{ unchecked_timestamp('received_at') }} as received_at,
         {{ plain_text_or_null('account_id') }} as account_id,
         {{ plain_text_or_null('user_id') }} as user_id,
         {{ plain_text_or_null('event_name') }} as event_name,
@@ -36,7 +36,7 @@ final as (
         true as is_usage,
         event_id,
         occurred_at,
-        received_at,
+        {{ in_calendar('received_at') }} as received_at,
         account_id,
         user_id,
         event_name,
@@ -49,7 +49,7 @@ final as (
             when account_id is null then 'no account_id'
             when event_name is null then 'no event_name'
             when raw_occurred_at is null then 'no occurred_at'
-            when occurred_at is null then 'occurred_at is not an ISO 8601 time'
+            when {{ in_calendar('occurred_at') }} is null then 'occurred_at is not an ISO 8601 time'
         end as problem
 
     from typed
