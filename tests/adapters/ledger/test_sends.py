@@ -86,7 +86,8 @@ def test_a_late_worker_does_not_put_back_what_another_sends(world):
     world.ledger.sends.unknown([send_id], detail="late", now=world.now, owner="w1")
     assert world.status(send_id) == "sending"
     world.ledger.sends.put_back([send_id], now=world.now, owner="w2")
-    assert world.status(send_id) == "planned"
+    world.ledger.sends.withheld([send_id], reason=Reason.LEFT, now=world.now, owner="w2")
+    assert world.status(send_id) == "planned", "nobody's any more"
 
 
 @pytest.fixture(params=["suppressed", "topic", "group", "erased", "left", "ended", "stopped", "unassigned", "held out"])
@@ -157,13 +158,13 @@ def test_another_topic_or_group_stops_nothing(world):
 
 
 def test_a_person_who_is_gone_is_withheld_by_the_claim(world):
-    ann, cyd = world.planned(ANN, CYD)
+    ann, bob, cyd = world.planned(ANN, BOB, CYD)
     with world.ledger._store.write() as connection:
-        connection.execute(
-            sa.text("update people set erased_at = '2026-01-01', address = null where contact_id = 'ann'")
-        )
+        connection.execute(sa.text("update people set address = null where contact_id <> 'cyd'"))
+        connection.execute(sa.text("update people set erased_at = '2026-01-01' where contact_id = 'ann'"))
     assert ids(world.claim(limit=1)) == [cyd]
-    assert world.status(ann) == "withheld"
+    found = [world.ledger.read("send", send_id=send_id)[0] for send_id in (ann, bob)]
+    assert [(row["status"], row["reason"]) for row in found] == [("withheld", "erased"), ("withheld", "left")]
 
 
 def test_who_moves_after_the_claim_is_claimed_anew_at_the_new_address(world):
