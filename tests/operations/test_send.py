@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -37,18 +37,24 @@ def test_the_batch_size_is_a_ceiling(world):
     assert mailer.sizes == [1, *[4] * 6]
 
 
-def test_intent_is_committed_before_a_byte_leaves(world):
-    seen = []
-    mailer = ScriptedMailer()
-    mailer.before_post = lambda: seen.append(world.statuses()["sending"])
-    world.send(mailer)
-    assert seen == [1, 10, 14]
+def test_intent_is_committed_and_noted_before_a_byte_leaves(world):
+    class Notes:
+        last = None
+
+        def note(self, send_id: str, intended_at: datetime) -> None:
+            self.last = (send_id, intended_at)
+
+    seen, notes, mailer = [], Notes(), ScriptedMailer()
+    mailer.before_post = lambda: seen.append((world.statuses()["sending"], notes.last))
+    world.send(mailer, witness=notes)
+    assert seen == [(len(request), (request[-1], NOW)) for request in mailer.requests]
+    assert mailer.sizes == [1, 10, 14]
     assert all(row["body_hash"] for row in world.rows())
 
 
 def test_a_sandboxed_answer_is_no_acceptance(world):
-    result = world.send(ScriptedMailer(sandbox=True))
-    assert (result.sandboxed, result.accepted) == (COUNT, 0)
+    result = world.send(ScriptedMailer(sandbox=True), batch_size=1)
+    assert (result.sandboxed, result.accepted, result.stopped) == (COUNT, 0, None)
     assert world.statuses() == {"sandboxed": COUNT}
 
 

@@ -11,9 +11,7 @@ import pytest
 
 from tests.operations.planned_mails import COUNT, NOW, ScriptedMailer, World, fails, fine
 from uptake.adapters.sendgrid import SEND_ID_ARG, SendGridMailer
-from uptake.errors import (
-    MailerUnavailable,
-)
+from uptake.errors import AcceptanceUnknown, MailerUnavailable, MessageRefused
 from uptake.testing import FixedClock
 
 
@@ -100,7 +98,16 @@ def test_what_cannot_be_noted_outside_of_the_ledger_does_not_leave(world):
     assert (mailer.requests, result.put_back, world.statuses()) == ([], 1, {"planned": COUNT})
 
 
-def test_a_late_failure_does_not_free_what_another_worker_holds(world):
+@pytest.mark.parametrize(
+    "error",
+    [
+        MailerUnavailable("no connection after all"),
+        AcceptanceUnknown("no answer after all"),
+        MessageRefused("bad"),
+        MessageRefused("no valid address", recipient=0),
+    ],
+)
+def test_a_late_failure_does_not_touch_what_another_worker_holds(world, error):
     def sleep_then_fail(send_ids: tuple[str, ...]) -> str | None:
         world.clock.moment = NOW + timedelta(minutes=5)
         world.ledger.sends.expire(now=world.clock.moment)
@@ -110,7 +117,7 @@ def test_a_late_failure_does_not_free_what_another_worker_holds(world):
         world.ledger.sends.intend(
             send_ids, owner="w2", body_hash="b", now=world.clock.moment, deadline=NOW + timedelta(hours=1)
         )
-        raise MailerUnavailable("no connection after all")
+        raise error
 
     world.send(ScriptedMailer(sleep_then_fail))
     first = world.rows()[0]
