@@ -324,6 +324,55 @@ def test_answers_about_the_feature_are_kept_and_suppress_nobody(client, ledger):
     assert suppressed(ledger) == set()
 
 
+def test_an_answer_is_shown_can_be_changed_and_taken_back(client, ledger):
+    path, about = f"/p/{TOKEN}", {"feature_key": "boards"}
+    unanswered = client.get(path).text
+    assert "Take this answer back" not in unanswered
+    for choice in ("already_do", "not_needed", "not_needed"):
+        assert client.post(path, data={"choice": choice}).status_code == 200
+    assert "You told us: “We do not need this feature”." in client.get(path).text
+    choices = buttons(client.get(path).text)
+    assert "We do not need this feature" not in choices
+    assert "I already do this" in choices
+    first, again = (client.post(path, data={"choice": choices["Take this answer back"]}) for _ in range(2))
+    assert (first.status_code, first.text) == (200, again.text)
+    assert "Your answer is taken back." in first.text
+    assert ledger.people.answer_of("c1", **about) is None
+    assert client.get(path).text == unanswered
+    kinds = [row["kind"] for row in ledger.read("contact_preferences", contact_id="c1")]
+    assert kinds == ["already_do", "not_needed", "taken_back"], "the same again is the same"
+
+
+def test_looking_changes_no_answer_and_tells_a_forger_nothing(client, ledger):
+    forged = TOKEN[:-3] + "AAA"
+    ledger.people.answer("c1", kind="colleague", feature_key="boards", now=NOW)
+    unanswered = client.get(f"/p/{TOKENS.sign(Claim(contact_id='c2', topic='training', feature_key='boards'))}").text
+    shown = client.get(f"/p/{forged}").text
+    assert re.sub('/p/[^"]+', "", shown) == re.sub('/p/[^"]+', "", unanswered)
+    for token, status in ((forged, 400), (TOKEN, 200)):
+        client.get(f"/p/{token}?choice=take_back")
+        assert ledger.people.answer_of("c1", feature_key="boards") == "colleague"
+        assert client.post(f"/p/{token}", data={"choice": "take_back"}).status_code == status
+    assert ledger.people.answer_of("c1", feature_key="boards") is None
+
+
+def test_a_mail_about_no_feature_asks_nothing_about_it(client, ledger):
+    path = f"/p/{TOKENS.sign(Claim(contact_id='c1', topic='news', feature_key=''))}"
+    assert not {"I already do this", "Take this answer back"} & buttons(client.get(path).text).keys()
+    for choice in ("already_do", "take_back"):
+        assert client.post(path, data={"choice": choice}).status_code == 400
+    assert ledger.read("contact_preferences", contact_id="c1") == []
+
+
+def test_a_ledger_that_cannot_be_read_hides_no_button():
+    def locked(*_args, **_more):
+        raise LedgerError("the database is locked")
+
+    answer = a_client(SimpleNamespace(people=SimpleNamespace(answer_of=locked))).get(f"/p/{TOKEN}")
+    assert answer.status_code == 200
+    assert "Stop all e-mails of this kind from us" in buttons(answer.text)
+
+
 @pytest.mark.parametrize("choice", ["", "topic:", "topic:unknown", "nothing", "topic", "everything:x", "not_needed:x"])
 def test_a_choice_nobody_offered_changes_nothing(client, ledger, choice):
     assert client.post(f"/p/{TOKEN}", data={"choice": choice}).status_code == 400

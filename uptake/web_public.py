@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs
 
 from jinja2 import DictLoader, Environment
@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from uptake.adapters.sendgrid_events import SIGNATURE_HEADER, TIMESTAMP_HEADER, PublicKey, verify
 from uptake.adapters.tokens import Claim, Tokens
+from uptake.domain.answers import Answer
 from uptake.ports import Clock, Ledger
 
 _log = logging.getLogger(__name__)
@@ -30,11 +31,12 @@ _MAX_FORM_BYTES = 16 * 1024
 _MAX_TOKEN = 1_000
 
 #: The answers of the preference page, as they reach the ledger.
-ANSWERS = {
-    "not_needed": "We do not need this feature",
-    "already_do": "I already do this",
-    "colleague": "A colleague is the right person for this",
+ANSWERS: Mapping[str, str] = {
+    Answer.NOT_NEEDED: "We do not need this feature",
+    Answer.ALREADY_DO: "I already do this",
+    Answer.COLLEAGUE: "A colleague is the right person for this",
 }
+_TAKE_BACK = "take_back"  # the choice to have given no answer
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -95,8 +97,14 @@ a { color: inherit; }
 {% block body %}
 <p>Each button works at once. You need no account for this.</p>
 <form method="post" action="/p/{{ token }}">
+{% if answers %}
 <h2>About the feature in the e-mail you came from</h2>
-{% for value, label in answers.items() %}
+{% endif %}
+{% if given %}
+<p>You told us: “{{ answers[given] }}”. We send you no e-mails about this feature.</p>
+<button type="submit" name="choice" value="{{ take_back }}">Take this answer back</button>
+{% endif %}
+{% for value, label in answers.items() if value != given %}
 <button type="submit" name="choice" value="{{ value }}">{{ label }}</button>
 {% endfor %}
 <h2>Stop some e-mails</h2>
@@ -206,7 +214,7 @@ class _Public:
         """GET shows what can be chosen; POST records one choice."""
         token = request.path_params["token"]
         if request.method != "POST":
-            return _page("preferences", token=token, topics=self._topics, answers=ANSWERS)
+            return await self._choices(token)
         body = await _body(request, _MAX_FORM_BYTES)
         claim = self._claim(token)
         if body is None:
@@ -215,13 +223,21 @@ class _Public:
             return _damaged()
         choice = parse_qs(body.decode("utf-8", "replace")).get("choice", [""])[0]
         kind, _, topic = choice.partition(":")
-        if choice in ANSWERS:
+        is_about_feature = claim.feature_key != ""
+        if is_about_feature and choice in ANSWERS:
             done = await _commit(
                 lambda: self._ledger.people.answer(
                     claim.contact_id, kind=choice, feature_key=claim.feature_key, now=self._clock.now()
                 )
             )
             text = "Thank you. We will send you no more e-mails about this feature."
+        elif is_about_feature and choice == _TAKE_BACK:
+            done = await _commit(
+                lambda: self._ledger.people.take_back_answer(
+                    claim.contact_id, feature_key=claim.feature_key, now=self._clock.now()
+                )
+            )
+            text = "Your answer is taken back. We may write to you about this feature again."
         elif choice == "everything" or (kind == "topic" and topic in {*self._topics, claim.topic}):
             stopped = topic or None
             done = await _commit(lambda: self._stop(claim, topic=stopped, source="preference_page"))
@@ -233,6 +249,24 @@ class _Public:
         else:
             return _sorry(400, "We could not tell what you chose. Please go back and use one of the buttons.")
         return _page("done", title="Done", text=text, token=token) if done else _unavailable()
+
+    async def _choices(self, token: str) -> Response:
+        """Show what can be chosen. A token that we did not sign gets the page of somebody who has not answered."""
+        claim = self._claim(token)
+        answers = ANSWERS if claim is None or claim.feature_key else {}  # a newsletter is about no feature
+        given = await self._given(claim) if claim is not None and answers else None
+        return _page(
+            "preferences", token=token, topics=self._topics, answers=answers, given=given, take_back=_TAKE_BACK
+        )
+
+    async def _given(self, claim: Claim) -> str | None:
+        """Return the answer that counts; None, too, when the ledger cannot say: the page has other buttons."""
+        people = self._ledger.people
+        try:
+            return await run_in_threadpool(people.answer_of, claim.contact_id, feature_key=claim.feature_key)
+        except Exception as error:
+            _log.error("the ledger could not be read (%s)", type(error).__name__)
+            return None
 
     def _claim(self, token: str) -> Claim | None:
         return self._tokens.read(token) if len(token) <= _MAX_TOKEN else None

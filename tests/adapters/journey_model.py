@@ -121,6 +121,10 @@ class Model:
                 for row in self.world.ledger["suppressions"]
             ),
             consented="none" not in (bases or {rules.workspace.consent.default_basis}),
+            answered=any(
+                (row["contact_id"], row["feature_key"]) == (contact_id, feature)
+                for row in self.world.ledger["feature_answers"]
+            ),
             shares_address_with_holdout=any(self.arm(rules, other) != Arm.TREATMENT for other in others - {account_id}),
             has_feature=rules.playbook.teaches is None
             or bool(self.account_features.get((account_id, feature), {}).get("is_entitled")),
@@ -239,6 +243,7 @@ class Model:
                     has_address=person.has_address,
                     suppressed=person.suppressed,
                     consented=person.consented,
+                    answered=person.answered,
                     shares_address_with_holdout=person.shares_address_with_holdout,
                 )
                 reason = contact_ending(person)

@@ -219,6 +219,11 @@ def make_world(seed, *, count_accounts=60):
             expires_at = r.choice([None, None, None, naive(NOW), naive(NOW + DAY)])
             basis = r.choice(["opt_in", "opt_in", "opt_in", "contract", "none"])
             world.ledger["consents"].append({"address_hash": address, "basis": basis, "expires_at": expires_at})
+    for row in world.marts["contacts_current"]:
+        if r.random() < 0.15:
+            world.ledger["feature_answers"].append(
+                {"contact_id": row["contact_id"], "feature_key": r.choice(["f1", "f2"])}
+            )
     if r.random() < 0.3:
         some = [f"account-{i}" for i in range(count_accounts * 2)]
         world.controls = ControlState(

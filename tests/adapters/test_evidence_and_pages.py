@@ -149,6 +149,21 @@ def test_an_outcome_compares_closed_windows_of_accounts(snapshot: Snapshot) -> N
     assert result.verdict is Verdict.HELPS or result.verdict is Verdict.TOO_EARLY
 
 
+def test_who_enters_again_counts_once_by_the_first_entry(tmp_path: Path) -> None:
+    """Who answers a mail is not taken in again, and only the treated get mails: later entries are no comparison."""
+    first = [
+        outcome(n, arm="holdout" if n % 3 == 0 else "treatment", closed=n % 10 > 0, reached=n % 2 == 0)
+        for n in range(60)
+    ]
+    again = [{**row, "entry_no": 2, "is_goal_reached": True} for row in first if row["arm"] == "treatment"]
+    results = []
+    for name, rows in {"once": first, "twice": first + again}.items():
+        marts = {"fct_outcomes": rows}
+        one = write_snapshot(tmp_path / name, as_of=AS_OF, marts=marts)
+        results.append(DuckEvidence().outcomes(one, holdouts={"feature-breadth": 0.33}))
+    assert results[0] == results[1]
+
+
 def test_the_draw_that_was_meant_decides_about_balance(snapshot: Snapshot) -> None:
     (result,) = DuckEvidence().outcomes(snapshot, holdouts={"feature-breadth": 0.05})
     assert result.verdict is Verdict.INVALID

@@ -56,13 +56,15 @@ def test_what_is_near_an_account_is_all_that_matters_to_it(town, now):
     later = now + 3.1 * DAY
     town.send()
     town.publish(later, snapshot_id="later")
+    for contact_id in list(town.contacts)[::3]:
+        town.ledger.people.answer(contact_id, kind="already_do", feature_key="dashboards", now=later)
     told = set()
     mailboxes = Counter(one["address"] for one in town.contacts.values())
     for contact_id in [key for key, one in town.contacts.items() if mailboxes[one["address"]] > 1][:4]:
         asked = {"contact_id": contact_id, "now": later}
         found = explain(town.journeys, town, town.ledger, **asked)
         assert found == explain(Whole(town.journeys), town, Whole(town.ledger), **asked)
-        told |= {one.left_out for one in found.playbooks}
+        told |= {one.left_out for one in found.playbooks} | {one.answered for one in found.playbooks}
         stages = [entry.next_stage for one in found.playbooks for entry in one.enrollments if entry.next_stage]
         told |= {(stage.kind, stage.reason) for stage in stages}
     assert len(told) > 2, told

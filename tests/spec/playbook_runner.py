@@ -8,12 +8,14 @@ aside, so that who matches enters and is treated.
       features: {projects: never, ...}      # the account's adoption; what is listed is entitled
       contacts:                             # columns of contacts_current; features: a state, or columns
         ann: {role: admin, learns: projects, features: {projects: never, alerts: {days_used_28: 2}}, ...}
+        bob: {answers: {projects: already_do}}  # said on the preference page before day 0
       enters: {ann: projects}               # who enters on day 0, and the feature each is taught ('' without one)
       left_out: {ann: not_chosen}           # who matches and does not; `account` for the whole account
       days:                                 # a day before one named here decides nothing
         0: {ann: send first}                # contact: verdict, stage[, reason]
         4: {change: {features: {projects: adopted}}, account: end goal_reached}
         5: {close: {call: done}, ann: send second}
+        9: {answers: {ann: {projects: colleague}}, ann: end answered}  # or `taken_back`
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from ruamel.yaml import YAML
 
 from uptake.adapters.journeys_duckdb import DuckJourneys
 from uptake.adapters.ledger import open_ledger
+from uptake.adapters.ledger.answers import TAKEN_BACK
 from uptake.adapters.marts import MARTS
+from uptake.domain.answers import Answer
 from uptake.domain.playbooks import Release
 from uptake.domain.workspace import Workspace
 from uptake.operations.approve import approve
@@ -53,7 +57,7 @@ def read_cases(path: Path) -> list[dict[str, Any]]:
         unknown = set(case) - {"says", "account", "features", "contacts", "enters", "left_out", "days"}
         unknown |= {f"account.{name}" for name in set(case.get("account", {})) - set(MARTS["accounts_current"].names)}
         for row in case["contacts"].values():
-            known = {*MARTS["contacts_current"].names, "learns", "features"}
+            known = {*MARTS["contacts_current"].names, "learns", "features", "answers"}
             unknown |= {f"contacts.{name}" for name in set(row) - known}
         assert not unknown, f"{path.name}: {case['says']}: unknown {', '.join(sorted(unknown))}"
     return cases
@@ -97,6 +101,7 @@ class Case:
         """Return who entered with what, who was left out and why, and what was decided on each day."""
         days: dict[int, dict[str, Any]] = dict(self._case.get("days", {}))
         self._publish(DAY_0)
+        self._answer({name: row.get("answers", {}) for name, row in self._contacts.items()}, DAY_0)
         planned = plan(self, self._journeys, self, self._ledger, name="x", git_sha="test", now=DAY_0)  # type: ignore[arg-type]
         entering = {row["contact_id"]: row["feature_key"] or "" for row in planned.entry.contacts.to_pylist()}
         left_out = {row["contact_id"] or "account": row["reason"] for row in planned.entry.left_out.to_pylist()}
@@ -111,10 +116,19 @@ class Case:
             for task in self._ledger.read("open_tasks"):
                 if (outcome := step.get("close", {}).get(task["stage_key"])) is not None:
                     self._ledger.tasks.close(task["task_id"], outcome=outcome, reason="test", by="test", now=now)
-            if found := self._tick(now):
+            if found := self._tick(now, step.get("answers", {})):
                 decided[day] = found
         self._ledger.close()
         return entering, left_out, decided
+
+    def _answer(self, answers: Mapping[str, Mapping[str, str]], now: datetime) -> None:
+        people = self._ledger.people
+        for name, about in answers.items():
+            for feature, said in about.items():
+                if said == TAKEN_BACK:
+                    people.take_back_answer(name, feature_key=feature, now=now)
+                else:
+                    people.answer(name, kind=Answer(said), feature_key=feature, now=now)
 
     def _change(self, change: Mapping[str, Any]) -> None:
         self._account |= change.get("account", {})
@@ -123,9 +137,10 @@ class Case:
             of_before = self._contacts[name].get("features", {})
             self._contacts[name] |= row | {"features": of_before | row.get("features", {})}
 
-    def _tick(self, now: datetime) -> dict[str, str]:
+    def _tick(self, now: datetime, answers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         """Tick until nothing is due, let every mail be taken; return what was decided, by contact."""
         before = last = self._told()
+        self._answer(answers, now)
         while True:
             tick(self._journeys, self, self._ledger, now=now, git_sha="test", owner="test")  # type: ignore[arg-type]
             self._send(now)
@@ -176,7 +191,7 @@ class Case:
         people = []
         for name, row in self._contacts.items():
             mine = {"contact_id": name, **key}
-            columns = {column: value for column, value in row.items() if column not in ("learns", "features")}
+            columns = {column: value for column, value in row.items() if column in MARTS["contacts_current"].names}
             marts["contacts_current"].append({**CONTACT, **columns, **mine})
             for feature, use in row.get("features", {}).items():
                 columns = use if isinstance(use, dict) else {"adoption_state": use}

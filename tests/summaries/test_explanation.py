@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from tests.summaries.hostile import HOSTILE, check_is_data
+from uptake.domain.answers import Answer
 from uptake.domain.conditions import Seen
 from uptake.operations.explained import (
+    Answered,
     CapUse,
     Enrollment,
     Explanation,
@@ -29,6 +31,7 @@ def test_an_explanation_shows_what_was_seen_as_text() -> None:
     playbook = SimpleNamespace(
         playbook="p", enters=False, left_out="re_entry", enrollments=(), arm="treatment", feature_key=HOSTILE,
         entries_held=HOSTILE, where=(seen,), at_most=3, enter="match", closed=HOSTILE,
+        answered=Answered(answer=Answer.COLLEAGUE, given_at=datetime(2026, 3, 3, 9, tzinfo=UTC)),
     )  # fmt: skip
     found: Any = SimpleNamespace(
         contact_id=HOSTILE,
@@ -42,6 +45,7 @@ def test_an_explanation_shows_what_was_seen_as_text() -> None:
     text = explanation_summary(found)
     check_is_data(text)
     assert "The playbook is paused." in text
+    assert "Has answered on the preference page that a colleague is the right person for this (2026-03-03 09:00" in text
     assert "The account is stopped." in text
     found.playbooks = ()
     assert "Last mail: –." in explanation_summary(found)

@@ -18,10 +18,14 @@ from uptake.ports import Snapshot
 
 _SHOWN_CONTACTS = 40
 
-# Churned and internal accounts pay for nothing that could still be learned.
-_BASE_VIEW = """
+# Churned and internal accounts pay for nothing that could still be learned. Each account counts once, by its first
+# entry: it was drawn once, and who enters again depends on what the mails of the first time brought.
+_VIEWS = """
 create temp view base as
-select * from accounts_current where churned is not true and is_internal is not true
+select * from accounts_current where churned is not true and is_internal is not true;
+
+create temp view first_entries as
+select * from fct_outcomes where entry_no = 1;
 """
 
 
@@ -33,7 +37,7 @@ class DuckEvidence:
 
     def _marts(self, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
         marts = self._open(snapshot)
-        marts.execute(_BASE_VIEW)
+        marts.execute(_VIEWS)
         return marts
 
     def overview(self, snapshot: Snapshot) -> BaseOverview:
@@ -185,7 +189,7 @@ def _outcome(marts: duckdb.DuckDBPyConnection, playbook: str, holdout: float | N
     counts = marts.execute(
         """
         select arm, count(*), count(*) filter (is_window_closed), count(*) filter (is_window_closed and is_goal_reached)
-        from fct_outcomes where playbook = $1 group by arm
+        from first_entries where playbook = $1 group by arm
         """,
         [playbook],
     ).fetchall()
@@ -195,7 +199,7 @@ def _outcome(marts: duckdb.DuckDBPyConnection, playbook: str, holdout: float | N
     before, after = _row(
         marts,
         """
-        select avg(breadth_before), avg(breadth_after) from fct_outcomes
+        select avg(breadth_before), avg(breadth_after) from first_entries
         where playbook = $1 and arm = 'treatment' and is_window_closed
         """,
         playbook,
@@ -223,12 +227,11 @@ def _outcome(marts: duckdb.DuckDBPyConnection, playbook: str, holdout: float | N
 
 
 def _lift(marts: duckdb.DuckDBPyConnection, playbook: str, holdout: float | None) -> Lift:
-    # Each account counts once, by its first entry: it was drawn once.
     rows = marts.sql(
         """
         select arm, is_goal_reached::double as reached, coalesce(breadth_before, 0) as breadth_before
-        from fct_outcomes
-        where playbook = $playbook and is_window_closed and arm in ('treatment', 'holdout') and entry_no = 1
+        from first_entries
+        where playbook = $playbook and is_window_closed and arm in ('treatment', 'holdout')
         """,
         params={"playbook": playbook},
     )

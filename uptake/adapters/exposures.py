@@ -65,7 +65,7 @@ _EXCLUSIONS = {
 }
 
 #: Views that code lays over marts, with all of their columns.
-_VIEWS = {"base": "accounts_current"}
+_VIEWS = {"base": "accounts_current", "first_entries": "fct_outcomes"}
 
 Columns = set[tuple[str, str]]  # (mart, column)
 

@@ -106,6 +106,7 @@ class LeftOut(StrEnum):
     NO_ADDRESS = "no_address"
     SUPPRESSED = "suppressed"
     UNCONSENTED = "unconsented"
+    ANSWERED = "answered"  #: said on the preference page that they need no lesson on the feature
     HOLDOUT_ADDRESS = "holdout_address"
     NOT_CHOSEN = "not_chosen"  #: beyond max_per_account
 
@@ -184,6 +185,7 @@ class ContactFacts:
     suppressed: bool = False  # for every topic, or for the playbook's
     consented: bool = True  # an unexpired consent, or the workspace's default basis
     shares_address_with_holdout: bool = False  # a contact of another account, held out of this playbook, has it too
+    answered: bool = False  # that they need no lesson on the feature, and did not take it back
     has_feature: bool = True  # there is a feature to teach, and the account is entitled to it
 
 
@@ -196,6 +198,7 @@ def contact_left_out(facts: ContactFacts) -> LeftOut | None:
         (LeftOut.NO_ADDRESS, not facts.has_address),
         (LeftOut.SUPPRESSED, facts.suppressed),
         (LeftOut.UNCONSENTED, not facts.consented),
+        (LeftOut.ANSWERED, facts.answered),
         (LeftOut.HOLDOUT_ADDRESS, facts.shares_address_with_holdout),
     )
     return next((reason for reason, is_so in reasons if is_so), None)
@@ -218,6 +221,7 @@ def contact_ending(facts: ContactFacts) -> Reason | None:
         (Reason.SUPPRESSED, facts.suppressed),
         (Reason.UNCONSENTED, not facts.consented),
         (Reason.LEFT, not (facts.in_snapshot and facts.has_address)),
+        (Reason.ANSWERED, facts.answered),
         (Reason.HOLDOUT_ADDRESS, facts.shares_address_with_holdout),
     )
     return next((reason for reason, is_so in reasons if is_so), None)

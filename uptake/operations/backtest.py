@@ -93,14 +93,15 @@ def backtest(
     """Let playbooks, as their files say now, live together through the newest snapshot of each day.
 
     They live alone: nobody pauses or holds them, no mail counts that really left, mail is taken at once, tasks are
-    done on their last day. People, suppressions and consents are as the ledger knows them now. On the first day they
-    are launched. A day lasts from its snapshot to the next one, and no longer than a tick would trust its data.
+    done on their last day. People, suppressions, consents and answers are as the ledger knows them now. On the first
+    day they are launched. A day lasts from its snapshot to the next one, and no longer than a tick would trust its
+    data.
 
     Args:
         playbooks: Where their files are.
         journeys: The rules of the tick.
         snapshots: What the world looked like.
-        ledger: People, suppressions and consents; nothing is written.
+        ledger: People, suppressions, consents and answers; nothing is written.
         names: The playbooks; none: every one.
         source: Whose snapshots.
         first: The first day, UTC, by the as_of of its snapshot.

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from uptake.domain.answers import Answer
 from uptake.domain.arms import Arm, arm_of
 from uptake.domain.conditions import Seen
 from uptake.domain.enrollments import LATEST, due_at, places, stage_orders, task_ended_at
@@ -21,6 +22,7 @@ from uptake.errors import Refused
 from uptake.operations.definitions import counting_releases, goal_hash
 from uptake.operations.entering import closed_today, entries_held, limit_of, look
 from uptake.operations.explained import (
+    Answered,
     CapUse,
     Enrollment,
     Explanation,
@@ -147,6 +149,7 @@ def _playbook(
     ]
     drawn = arm_of(asked.account_id, salt=release.name, holdout=rules.holdout, global_control=workspace.global_control)
     addresses = [row["address_hash"] for row in _where(asked.tables["people"], "contact_id", asked.contact_id)]
+    feature_key = taught["feature_key"][0].as_py() if taught.num_rows else None
     enters = asked.contact_id in entry.contacts["contact_id"].to_pylist()
     return PlaybookExplanation(
         playbook=release.name,
@@ -161,7 +164,8 @@ def _playbook(
         left_out=_left_out(entry, asked.contact_id),
         where=where,
         where_holds=holds,
-        feature_key=taught["feature_key"][0].as_py() if taught.num_rows else None,
+        feature_key=feature_key,
+        answered=_answered(asked, feature_key),
         enrollments=_enrollments(asked, release.name, approved),
         person_cap=_cap_use(asked, workspace.caps.person, "address_hash", addresses),
         account_cap=_cap_use(asked, workspace.caps.account, "account_id", [asked.account_id]),
@@ -189,6 +193,14 @@ def _left_out(entry: Entry, contact_id: str) -> str | None:
     """Return why this contact, or its whole account, stays out; None when it enters or does not match."""
     reasons = {row["contact_id"]: row["reason"] for row in entry.left_out.to_pylist()}
     return reasons.get(contact_id) or reasons.get(None)
+
+
+def _answered(asked: _Asked, feature_key: str | None) -> Answered | None:
+    """Return what this contact has answered about a feature on the preference page."""
+    for row in _where(asked.tables["feature_answers"], "contact_id", asked.contact_id):
+        if row["feature_key"] == feature_key:
+            return Answered(answer=Answer(row["answer"]), given_at=_aware(row["given_at"]))
+    return None
 
 
 def _cap_use(asked: _Asked, cap: Cap, column: str, values: Sequence[str | None]) -> CapUse:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from uptake.domain.answers import Answer
 from uptake.domain.conditions import Seen
 from uptake.ports import ControlState, Ledger
 
@@ -91,6 +92,14 @@ class Enrollment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What this contact said on the preference page about one feature, and has not taken back."""
+
+    answer: Answer
+    given_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlaybookExplanation:
     """One playbook seen from one contact."""
 
@@ -105,6 +114,7 @@ class PlaybookExplanation:
     where: tuple[Seen, ...]
     where_holds: bool | None
     feature_key: str | None  # what it would be taught
+    answered: Answered | None = None  # about that; None: nothing
     enrollments: Sequence[Enrollment] = field(default_factory=tuple)
     enter: Literal["match", "manual", "calendar"] = "match"
     closed: str | None = None  # why nobody enters by matching today; what is said of entering is then as of its opening

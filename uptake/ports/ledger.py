@@ -43,6 +43,7 @@ class Enrollments(Protocol):
         people:      contact_id, account_id, address_hash, time_zone, locale, role, has_address, erased
         suppressions: address_hash, topic (NULL = every topic)
         consents:    address_hash, basis, expires_at (in force; `none` alone: the newest word is a refusal)
+        feature_answers: contact_id, feature_key, answer, given_at (of the preference page; the one that counts)
         launches:    playbook (approved before)
         launch_accounts: playbook, account_id (matched before it was first approved)
         assignments: playbook, account_id, arm
@@ -120,9 +121,9 @@ class Sends(Protocol):
     def intend(
         self, send_ids: Sequence[str], *, owner: str, body_hash: str, now: datetime, deadline: datetime
     ) -> Mapping[str, Reason]:
-        """Re-check suppression, consent, erasure, arm, pause and lease. All pass: status `sending`, attempt + 1,
-        intent and hash committed, and {} is returned. Any fails: nothing is intended; the failures come back
-        by send id, withheld or (paused) planned again, and the batch must be rendered anew without them.
+        """Re-check suppression, consent, answers, erasure, arm, pause and lease. All pass: status `sending`,
+        attempt + 1, intent and hash committed, and {} is returned. Any fails: nothing is intended; the failures come
+        back by send id, withheld or (paused) planned again, and the batch must be rendered anew without them.
         """
 
     def accepted(self, send_ids: Sequence[str], *, message_id: str | None, now: datetime) -> None: ...
@@ -220,7 +221,16 @@ class People(Protocol):
 
     def address_hash_of(self, contact_id: str) -> str | None: ...
     def answer(self, contact_id: str, *, kind: str, feature_key: str, now: datetime) -> None:
-        """Record an answer of the preference page; journeys that teach this contact the feature end with its commit."""
+        """Record an answer of the preference page; journeys that teach this contact the feature end with its commit.
+
+        It counts until it is taken back or another one is given. The same again is the same.
+        """
+
+    def take_back_answer(self, contact_id: str, *, feature_key: str, now: datetime) -> None:
+        """Let no answer about this feature count any more; what ended with it stays ended."""
+
+    def answer_of(self, contact_id: str, *, feature_key: str) -> str | None:
+        """Return the kind of the answer that counts; None when there is none."""
 
     def person(self, contact_id: str) -> Mapping[str, Any] | None:
         """Return contact_id, account_id, address, given_name, full_name, role, time_zone, locale; None if unknown."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from uptake.domain.answers import Answer
 from uptake.domain.conditions import Seen
 from uptake.summaries.markdown import SHOWN, bullets, cell, table, words
 
@@ -18,6 +19,11 @@ _VERDICTS = {
     "pass_over": "a tick now would pass it over",
 }
 _DECIDED = {"retry": "not now", "pass_over": "passed over", "task": "task opened"}
+_ANSWERS = {
+    Answer.NOT_NEEDED: "they do not need this feature",
+    Answer.ALREADY_DO: "they already do this",
+    Answer.COLLEAGUE: "a colleague is the right person for this",
+}
 _HOLDS = {True: "true", False: "not true", None: "unknown"}
 
 
@@ -46,6 +52,9 @@ def _playbook(one: PlaybookExplanation, found: Explanation) -> str:
         f"## {cell(one.playbook)}: {told}",
         f"Arm of the account: **{one.arm}**. Teaches: {cell(one.feature_key)}.",
     ]
+    if one.answered:
+        said = f"that {_ANSWERS[one.answered.answer]} ({_at(one.answered.given_at)})"
+        parts.append(f"Has answered on the preference page {said}: no playbook writes to them about it.")
     if one.entries_held:
         parts.append(f"Nobody may enter now: {cell(one.entries_held)}")
     elif one.at_most is not None and one.enters:

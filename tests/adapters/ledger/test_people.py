@@ -270,6 +270,45 @@ def test_an_answer_is_kept_and_ends_what_teaches_that_feature_to_that_person(wor
     assert world.ledger.read("send", send_id=bob)[0]["status"] == "planned"
 
 
+def answers_of(world):
+    return [
+        (row["contact_id"], row["feature_key"], row["answer"])
+        for row in world.ledger.enrollments.tables(now=world.now)["feature_answers"].to_pylist()
+    ]
+
+
+def test_the_last_word_about_a_feature_counts_until_it_is_taken_back(world, tmp_path):
+    say = world.ledger.people
+    say.take_back_answer("ann", feature_key="boards", now=world.now)
+    for kind in ("already_do", "already_do", "colleague"):
+        say.answer("ann", kind=kind, feature_key="boards", now=world.now)
+    say.answer("ann", kind="not_needed", feature_key="news", now=world.now)
+    say.unsubscribe("ann", topic="boards", source="page", now=world.now)  # kept: nobody knows her address
+    assert sorted(answers_of(world)) == [("ann", "boards", "colleague"), ("ann", "news", "not_needed")]
+    for _ in range(2):
+        say.take_back_answer("ann", feature_key="boards", now=world.now)
+    assert answers_of(world) == [("ann", "news", "not_needed")]
+    assert (say.answer_of("ann", feature_key="boards"), say.answer_of("ann", feature_key="news")) == (
+        None, "not_needed",
+    )  # fmt: skip
+    kinds = [row["kind"] for row in world.ledger.read("contact_preferences", contact_id="ann")]
+    assert kinds == ["already_do", "colleague", "not_needed", "unsubscribed", "taken_back"]
+    world.ledger.export(tmp_path)
+    exported = pq.read_table(tmp_path / "preferences.parquet").to_pylist()
+    assert [(row["feature_key"], row["answer"]) for row in exported] == [("news", "not_needed")]
+
+
+def test_an_answer_from_before_the_entry_stops_a_mail_at_its_intent(world):
+    """A tick may have read the ledger just before the answer came."""
+    world.ledger.people.answer("ann", kind="already_do", feature_key="dashboards", now=world.now)
+    world.ledger.people.answer("bob", kind="already_do", feature_key="boards", now=world.now)
+    ann, bob = world.planned(ANN, BOB)
+    world.claim()
+    assert world.intend([ann, bob]) == {ann: Reason.ANSWERED}
+    assert world.ledger.read("send", send_id=ann)[0]["reason"] == "answered"
+    assert world.intend([bob]) == {}
+
+
 def test_an_answer_about_one_feature_ends_nothing_else(world):
     ann, _ = world.planned(ANN, BOB)
     world.ledger.people.answer("ann", kind="not_needed", feature_key="boards", now=world.now)

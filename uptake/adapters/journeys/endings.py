@@ -43,6 +43,7 @@ select
         when persons.is_suppressed then 'suppressed'
         when not persons.is_consented then 'unconsented'
         when not persons.has_address or (moment.gate_held is null and contacts.contact_id is null) then 'left'
+        when answered.contact_id is not null then 'answered'
         when persons.shares_address then 'holdout_address'
     end as reason
 from open_contacts
@@ -54,6 +55,8 @@ left join account_features as features
     on features.account_id = open_contacts.account_id and features.feature_key = open_contacts.feature_key
 left join contact_features as own
     on own.contact_id = open_contacts.contact_id and own.feature_key = open_contacts.feature_key
+left join feature_answers as answered
+    on answered.contact_id = open_contacts.contact_id and answered.feature_key = open_contacts.feature_key
 left join exits on exits.enrollment_id = open_contacts.enrollment_id and exits.contact_id = open_contacts.contact_id
 """
 

@@ -160,6 +160,7 @@ answers as (
             when not persons.has_address then 'no_address'
             when persons.is_suppressed then 'suppressed'
             when not persons.is_consented then 'unconsented'
+            when answered.contact_id is not null then 'answered'
             when persons.shares_address then 'holdout_address'
         end as reason
     from matched
@@ -170,6 +171,8 @@ answers as (
         on features.account_id = matched.account_id and features.feature_key = matched.feature_key
     left join contact_features as own
         on own.contact_id = matched.contact_id and own.feature_key = matched.feature_key
+    left join feature_answers as answered
+        on answered.contact_id = matched.contact_id and answered.feature_key = matched.feature_key
     left join role_places on role_places.role = contacts.role
     cross join entry_rule
     cross join (select count(*) as count_roles from role_places) as roles
@@ -283,6 +286,7 @@ def rests_on(ledger: Mapping[str, pa.Table], release: Release) -> dict[str, pa.T
         "people": side.fit(ledger, "people", people.remove(people.get_field_index("time_zone"))),
         "suppressions": side.fit(ledger, "suppressions"),
         "consents": side.fit(ledger, "consents"),
+        "feature_answers": side.fit(ledger, "feature_answers"),
     }
     for name, columns in {
         "enrollments": ["account_id", "entry_no", "enrolled_at", "ended_at"],

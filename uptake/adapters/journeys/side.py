@@ -44,6 +44,7 @@ LEDGER: dict[str, pa.Schema] = {
     ),
     "suppressions": pa.schema({"address_hash": TEXT, "topic": TEXT}),
     "consents": pa.schema({"address_hash": TEXT, "basis": TEXT, "expires_at": AT}),
+    "feature_answers": pa.schema({"contact_id": TEXT, "feature_key": TEXT}),
     "launches": pa.schema({"playbook": TEXT}),
     "launch_accounts": pa.schema({"playbook": TEXT, "account_id": TEXT}),
     "assignments": pa.schema({"playbook": TEXT, "account_id": TEXT, "arm": TEXT}),

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from uptake.adapters.ledger import answers
 from uptake.adapters.ledger.arrow import TIMESTAMP, fetch
-from uptake.adapters.ledger.people import UNSUBSCRIBED
 from uptake.adapters.ledger.schema import (
     decisions,
     delivery_events,
@@ -58,7 +58,7 @@ def export(connection: sa.Connection, directory: Path) -> None:
         columns = [_OTHERWISE[table, name] if (table, name) in _OTHERWISE else table.c[name] for name in schema.names]
         query = sa.select(*columns).order_by(*table.primary_key.columns)
         if table is preferences:
-            query = query.where(table.c.kind != UNSUBSCRIBED)
+            query = query.where(answers.counts())
         draft = directory / f".{table.name}.parquet"
         pq.write_table(fetch(connection, query, schema), draft)
         draft.replace(directory / f"{table.name}.parquet")

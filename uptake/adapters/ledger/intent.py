@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import sqlalchemy as sa
 
+from uptake.adapters.ledger import answers
 from uptake.adapters.ledger.among import among
 from uptake.adapters.ledger.consent import REFUSED, counts
 from uptake.adapters.ledger.decide import VERDICTS, decide
@@ -21,6 +22,7 @@ from uptake.adapters.ledger.schema import (
     enrollment_contacts,
     enrollments,
     people,
+    preferences,
     sends,
     suppressions,
 )
@@ -88,6 +90,7 @@ class _Claim(NamedTuple):
     is_late: bool
     is_stopped: bool  # the address has stopped something
     said: bool  # the address has consented to something, or refused
+    has_answered: bool  # that they need no lesson on the feature
 
 
 def _claims(connection: sa.Connection, send_ids: Sequence[str], owner: str, now: datetime) -> Sequence[sa.Row[Any]]:
@@ -123,6 +126,13 @@ _CLAIMS = (
         _IS_LATE.label("is_late"),
         sa.exists().where(suppressions.c.address_hash == people.c.address_hash, in_force()).label("is_stopped"),
         sa.exists().where(consents.c.address_hash == people.c.address_hash).label("said"),
+        sa.exists()
+        .where(
+            preferences.c.contact_id == sends.c.contact_id,
+            preferences.c.value == enrollment_contacts.c.feature_key,
+            answers.counts(),
+        )
+        .label("has_answered"),
     )
     .join(enrollments, enrollments.c.enrollment_id == sends.c.enrollment_id)
     .join(
@@ -186,6 +196,8 @@ def _ending(
     found = bases.get(row.address_hash)
     if found == {REFUSED} or (found is None and release.workspace.consent.default_basis == REFUSED):
         return Reason.UNCONSENTED
+    if row.has_answered:
+        return Reason.ANSWERED
     stopped_by_hand = "stop" in (state.playbooks.get(row.playbook), state.accounts.get(row.account_id))
     if stopped_by_hand or row.arm != _TREATED or row.assigned_arm != _TREATED:
         return Reason.STOPPED

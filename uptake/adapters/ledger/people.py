@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from uptake import failpoints
+from uptake.adapters.ledger import answers
 from uptake.adapters.ledger.arrow import fetch, stage, unstage
 from uptake.adapters.ledger.consent import REFUSED
 from uptake.adapters.ledger.record import end_contacts
@@ -155,16 +156,33 @@ class SqlPeople:
             return connection.scalar(sa.select(people.c.address_hash).where(people.c.contact_id == contact_id))
 
     def answer(self, contact_id: str, *, kind: str, feature_key: str, now: datetime) -> None:
-        """Record an answer of the preference page; journeys that teach this contact the feature end with its commit."""
+        """Record an answer of the preference page; journeys that teach this contact the feature end with its commit.
+
+        It counts until it is taken back or another one is given. The same again is the same.
+        """
         with self._store.write() as connection:
             self._store.stop(connection)
-            row = {"contact_id": contact_id, "kind": kind, "value": feature_key, "given_at": now}
-            connection.execute(sa.insert(preferences).values(**row))
+            if connection.scalar(_answer(contact_id, feature_key)) != kind:
+                row = {"contact_id": contact_id, "kind": kind, "value": feature_key, "given_at": now}
+                connection.execute(sa.insert(preferences).values(**row))
             contact = enrollment_contacts.c
             taught = sa.select(contact.enrollment_id, contact.contact_id, sa.literal(Reason.ANSWERED.value)).where(
                 contact.contact_id == contact_id, contact.feature_key == feature_key, contact.status == OPEN
             )
             end_contacts(connection, fetch(connection, taught, _ENDING), run_id=None, now=now)
+
+    def take_back_answer(self, contact_id: str, *, feature_key: str, now: datetime) -> None:
+        """Let no answer about this feature count any more; what ended with it stays ended."""
+        with self._store.write() as connection:
+            self._store.stop(connection)
+            if connection.scalar(_answer(contact_id, feature_key)) is not None:
+                row = {"contact_id": contact_id, "kind": answers.TAKEN_BACK, "value": feature_key, "given_at": now}
+                connection.execute(sa.insert(preferences).values(**row))
+
+    def answer_of(self, contact_id: str, *, feature_key: str) -> str | None:
+        """Return the kind of the answer that counts; None when there is none."""
+        with self._store.read() as connection:
+            return connection.scalar(_answer(contact_id, feature_key))
 
     def person(self, contact_id: str) -> Mapping[str, Any] | None:
         """Return contact_id, account_id, address, given_name, full_name, role, time_zone, locale; None if unknown."""
@@ -172,6 +190,11 @@ class SqlPeople:
         with self._store.read() as connection:
             row = connection.execute(sa.select(*columns).where(people.c.contact_id == contact_id)).one_or_none()
         return None if row is None else dict(row._mapping)
+
+
+def _answer(contact_id: str, feature_key: str) -> sa.Select[str]:
+    row = preferences.c
+    return sa.select(row.kind).where(row.contact_id == contact_id, row.value == feature_key, answers.counts())
 
 
 def _address_hashes(connection: sa.Connection, contact_id: str) -> list[str]:

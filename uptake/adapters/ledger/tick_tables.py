@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
+from uptake.adapters.ledger import answers
 from uptake.adapters.ledger.among import among
 from uptake.adapters.ledger.arrow import TIMESTAMP, fetch
 from uptake.adapters.ledger.consent import counts
@@ -23,6 +24,7 @@ from uptake.adapters.ledger.schema import (
     launch_accounts,
     launches,
     people,
+    preferences,
     sends,
     suppressions,
     tasks,
@@ -69,6 +71,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     ),
     "suppressions": _schema("address_hash topic"),
     "consents": _schema("address_hash basis expires_at", expires_at=TIMESTAMP),
+    "feature_answers": _schema("contact_id feature_key answer given_at", given_at=TIMESTAMP),
     "launches": _schema("playbook"),
     "launch_accounts": _schema("playbook account_id"),
     "assignments": _schema("playbook account_id arm"),
@@ -100,11 +103,13 @@ def _near(
     theirs = sa.select(enrollments.c.enrollment_id).where(among(enrollments.c.account_id, sorted(accounts)))
     sharers = sa.select(people.c.account_id).where(among(people.c.address_hash, sorted(addresses)))
     ids = set(connection.scalars(theirs))
+    contacts = sa.select(people.c.contact_id).where(among(people.c.account_id, sorted(accounts)))
     kept: Mapping[str, Mapping[str, set[Any]]] = {
         "enrollments": {"account_id": accounts},
         **{name: {"enrollment_id": ids} for name in _OF_ENROLLMENTS},
         **{name: {"account_id": accounts, "address_hash": addresses} for name in ("touches", "people")},
         **{name: {"address_hash": addresses} for name in ("suppressions", "consents")},
+        "feature_answers": {"contact_id": set(connection.scalars(contacts))},
         "launch_accounts": {"account_id": accounts},
         "assignments": {"account_id": accounts | set(connection.scalars(sharers))},
     }
@@ -155,6 +160,12 @@ def _queries(now: datetime) -> dict[str, sa.Select[tuple[object, ...]]]:
             in_force()
         ),
         "consents": sa.select(consents.c.address_hash, consents.c.basis, consents.c.expires_at).where(counts(now)),
+        "feature_answers": sa.select(
+            preferences.c.contact_id,
+            preferences.c.value.label("feature_key"),
+            preferences.c.kind,
+            preferences.c.given_at,
+        ).where(answers.counts()),
         "launches": sa.select(launches.c.playbook),
         "launch_accounts": sa.select(launch_accounts.c.playbook, launch_accounts.c.account_id),
         "assignments": sa.select(assignments.c.playbook, assignments.c.account_id, assignments.c.arm),
