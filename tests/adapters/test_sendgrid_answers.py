@@ -105,12 +105,17 @@ def test_a_refused_key_credit_or_sender_forbids_all_sending(status, said):
     [
         ({"X-RateLimit-Reset": str(int(NOW.timestamp()) + 42)}, 42),
         ({"X-RateLimit-Reset": str(int(NOW.timestamp()) - 42)}, 2),
+        ({"X-RateLimit-Reset": str(int(NOW.timestamp()) + 3_600)}, 3_600),
+        ({"X-RateLimit-Reset": str(int(NOW.timestamp()) + 3_601)}, 2),
         ({"X-RateLimit-Reset": "soon"}, 2),
         ({"X-RateLimit-Reset": str(1000 * int(NOW.timestamp()))}, 2),  # milliseconds: the year 58,000
         ({"X-RateLimit-Reset": "inf"}, 2),
         ({"X-RateLimit-Reset": "nan", "Retry-After": "nan"}, 2),
         ({"Retry-After": "1e300"}, 2),
         ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "3600"}, 3_600),
+        ({"Retry-After": "3601"}, 2),
+        ({"Retry-After": "0"}, 2),
         ({}, 2),
     ],
 )

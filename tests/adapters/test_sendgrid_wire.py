@@ -99,6 +99,20 @@ def test_a_202_status_line_counts_whatever_comes_after(serve):
     assert over_the_wire(serve) == "abc"
 
 
+def test_the_next_request_goes_over_the_same_connection():
+    def serve(connection: socket.socket) -> None:
+        for message_id in (b"one", b"two"):
+            read_request(connection)
+            connection.sendall(
+                b"HTTP/1.1 202 Accepted\r\nX-Message-Id: " + message_id + b"\r\nContent-Length: 0\r\n\r\n"
+            )
+
+    with a_server(serve) as url:
+        mailer = SendGridMailer(url, KEY, timeout=httpx.Timeout(2))
+        assert [mailer.post(SAID), mailer.post(SAID)] == ["one", "two"]
+        mailer.close()
+
+
 @pytest.mark.parametrize(
     "serve",
     [
