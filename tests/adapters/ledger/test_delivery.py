@@ -4,7 +4,9 @@ import itertools
 from datetime import timedelta, timezone
 
 import pytest
+import sqlalchemy as sa
 
+from uptake.adapters.ledger.schema import suppressions
 from uptake.domain.eligibility import Reason
 from uptake.domain.sends import DeliveryEvent, DeliveryEventType
 from uptake.errors import LedgerError
@@ -13,6 +15,7 @@ from uptake.ports import ReadBatch
 ANN, BOB = ("ann", "a1"), ("bob", "a1")
 MINUTE = timedelta(minutes=1)
 Type = DeliveryEventType
+KEPT_OF_A_STOP = ("topic", "topic_group", "reason", "source", "suppressed_at", "lifted_at")
 
 
 def event(world, kind: Type, send_id: str | None, *, minutes=1, contact_id="ann", detail="", reason="", group=None):
@@ -69,6 +72,12 @@ def test_an_event_counts_once_however_often_it_comes(world, sent):
     assert fold(world, delivered) == 0
     assert row(world, sent)["status"] == "delivered"
     assert row(world, sent)["delivered_at"] == world.now + MINUTE
+
+
+@pytest.mark.parametrize("told", [None, "other.filter-1"])
+def test_the_message_id_of_the_answer_stays(world, sent, told):
+    fold(world, event(world, Type.DELIVERED, sent)._replace(sg_message_id=told))
+    assert (row(world, sent)["status"], row(world, sent)["message_id"]) == ("delivered", "msg")
 
 
 def test_order_does_not_matter(world):
@@ -151,6 +160,13 @@ def test_a_group_unsubscribe_stops_its_topic_until_it_is_taken_back(world, sent)
     assert topics() == []
     fold(world, event(world, Type.GROUP_UNSUBSCRIBE, sent, minutes=9, group=99))
     assert topics() == ["group:99"]
+    with world.ledger._store.read() as connection:
+        rows = connection.execute(sa.select(*(suppressions.c[name] for name in KEPT_OF_A_STOP))).all()
+    stopped, taken_back, again = (world.now + minutes * MINUTE for minutes in (5, 6, 9))
+    assert {tuple(one) for one in rows} == {
+        ("product-training", 7, "unsubscribed", "delivery_event", stopped, taken_back),
+        ("group:99", 99, "unsubscribed", "delivery_event", again, None),
+    }
 
 
 def test_the_order_of_unsubscribe_and_resubscribe_does_not_matter(world, sent):
@@ -163,12 +179,13 @@ def test_the_order_of_unsubscribe_and_resubscribe_does_not_matter(world, sent):
 
 def test_addresses_are_not_kept_with_events(world, sent):
     said = "550 5.1.1 <ann@example.invalid>: no such user"
-    fold(world, event(world, Type.BOUNCE, sent, detail="bounce", reason=said))
+    nameless = event(world, Type.DROPPED, sent, reason="Invalid")._replace(address="")
+    fold(world, event(world, Type.BOUNCE, sent, detail="bounce", reason=said), nameless)
     with world.ledger._store.read() as connection:
         rows = connection.exec_driver_sql("select * from delivery_events").all()
-    assert len(rows) == 1
+        reasons = connection.exec_driver_sql("select reason from delivery_events").scalars().all()
     assert "ann@" not in str(rows)
-    assert "no such user" in str(rows)
+    assert set(reasons) == {"550 5.1.1 <<address>>: no such user", "Invalid"}
 
 
 def test_an_event_for_a_send_never_claimed_locks_sending(world):
@@ -208,6 +225,19 @@ def test_a_resubscribe_that_names_no_group_takes_nothing_back(world, sent):
     assert stopped() == [None], "an unsubscribe that names no group stops everything"
     fold(world, event(world, Type.GROUP_RESUBSCRIBE, sent, minutes=5, group=None))
     assert stopped() == [None]
+
+
+def test_an_event_that_changes_nothing_of_a_send_moves_no_stage(world):
+    """Where nothing was accepted, a stage ended when its send last changed; the next stage waits from there on."""
+    (send_id,) = world.planned(ANN)
+    world.claim()
+    world.intend([send_id])
+    world.ledger.sends.failed([send_id], detail="400", now=world.now)
+    failed_at = world.now.replace(tzinfo=None)
+    world.now += timedelta(days=1)
+    fold(world, event(world, Type.OTHER, send_id)._replace(sg_message_id=None))
+    (end,) = world.ledger.enrollments.tables(now=world.now)["stage_ends"].to_pylist()
+    assert (world.status(send_id), end["ended_at"]) == ("failed", failed_at)
 
 
 def test_more_events_of_a_send_that_was_looked_up_do_not_lock_again(world, sent):
