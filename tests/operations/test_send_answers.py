@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from uptake.errors import (
     SendingForbidden,
     UnexpectedAnswer,
 )
+from uptake.ports import MailBatch, Rendered
 
 
 def test_unknown_is_never_sent_again_and_the_pace_falls_to_one(world):
@@ -31,6 +33,23 @@ def test_after_an_unknown_the_pace_is_slow_again(world):
     mailer = ScriptedMailer(fine, fails(AcceptanceUnknown("x")))
     world.send(mailer)
     assert mailer.sizes == [1, 10, 1, 10, 3]
+
+
+class OneByOne(ScriptedMailer):
+    """Renders one message of a claim at a time, as with long ones."""
+
+    def render(self, batch: MailBatch) -> Rendered:
+        return super().render(replace(batch, recipients=batch.recipients[:1]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "put_back"), [(fine, 0), (fails(AcceptanceUnknown("x")), 9), (fails(MessageRefused("x")), 9)]
+)
+def test_the_rest_of_a_claim_goes_on_after_a_success_alone(world, answer, put_back):
+    mailer = OneByOne(fine, answer)
+    result = world.send(mailer)
+    assert (result.put_back, result.stopped) == (put_back, None)
+    assert mailer.sizes == [1] * COUNT
 
 
 def test_five_in_a_row_without_an_answer_stop_every_worker_for_five_minutes(world):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.operations.planned_mails import COUNT, NOW, ScriptedMailer, World, fails, fine
 from uptake.adapters.sendgrid import SEND_ID_ARG, SendGridMailer
+from uptake.domain.eligibility import Reason
 from uptake.errors import AcceptanceUnknown, MailerUnavailable, MessageRefused
 from uptake.testing import FixedClock
 
@@ -96,6 +97,21 @@ def test_what_cannot_be_noted_outside_of_the_ledger_does_not_leave(world):
     result = world.send(mailer, witness=FullDisk())
     assert result.stopped == "the last intent cannot be noted: No space left on device"
     assert (mailer.requests, result.put_back, world.statuses()) == ([], 1, {"planned": COUNT})
+
+
+def test_a_late_refusal_does_not_withhold_what_another_worker_holds(world):
+    mailer = ScriptedMailer()
+    mailer.refuse = {"c000": Reason.VALUE_MISSING}
+
+    def sleep() -> None:
+        mailer.after_render = lambda: None
+        world.clock.moment += timedelta(minutes=5)
+        assert world.ledger.sends.claim(owner="w2", limit=1, now=world.clock.moment, lease=timedelta(minutes=5))
+
+    mailer.after_render = sleep
+    world.send(mailer)
+    assert (world.rows()[0]["status"], world.rows()[0]["owner"]) == ("claimed", "w2")
+    assert world.statuses()["accepted"] == COUNT - 1
 
 
 @pytest.mark.parametrize(
