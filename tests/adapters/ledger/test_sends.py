@@ -90,7 +90,11 @@ def test_a_late_worker_does_not_put_back_what_another_sends(world):
     assert world.status(send_id) == "planned", "nobody's any more"
 
 
-@pytest.fixture(params=["suppressed", "topic", "group", "erased", "left", "ended", "stopped", "unassigned", "held out"])
+@pytest.fixture(
+    params=[
+        "suppressed", "topic", "group", "erased", "left", "ended", "ended oddly", "stopped", "unassigned", "held out",
+    ]
+)  # fmt: skip
 def stop(request, world):
     """Something that ends mail to ann, and the reason it must be withheld with."""
     people, hashed = world.ledger.people, world.ledger.people.address_hash_of
@@ -123,6 +127,10 @@ def stop(request, world):
         ),
         "left": (lambda: sql("update people set address = null where contact_id = 'ann'"), Reason.LEFT),
         "ended": (lambda: world.record(endings=[("ann", "goal_reached")]), Reason.GOAL_REACHED),
+        "ended oddly": (
+            lambda: sql("update enrollment_contacts set status = 'ended', end_reason = 'x' where contact_id = 'ann'"),
+            Reason.STOPPED,
+        ),
         "stopped": (lambda: control(scope="account", target="a1"), Reason.STOPPED),
         "unassigned": (lambda: sql("update assignments set arm = 'holdout' where account_id = 'a1'"), Reason.STOPPED),
         "held out": (lambda: sql("update enrollments set arm = 'holdout' where account_id = 'a1'"), Reason.STOPPED),
