@@ -100,9 +100,10 @@ def test_who_has_no_usable_address_is_left_out(address):
     assert rendered.body == b""
 
 
-def test_an_address_stands_in_a_request_once():
-    twice = a_recipient(1, address="EVE0@customer.example")
-    rendered = a_mailer().render(a_batch(a_recipient(0), twice, a_recipient(2)))
+@pytest.mark.parametrize("writings", [("eve0", "EVE0"), ("EVE0", "eve0")])
+def test_an_address_stands_in_a_request_once(writings):
+    first, twice = (a_recipient(place, address=f"{name}@customer.example") for place, name in enumerate(writings))
+    rendered = a_mailer().render(a_batch(first, twice, a_recipient(2)))
     assert rendered.send_ids == ("s0", "s2")
     assert rendered.refused == {}
 

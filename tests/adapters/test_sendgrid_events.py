@@ -11,8 +11,16 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
+from sendgrid.helpers.eventwebhook.eventwebhook_header import EventWebhookHeader
 
-from uptake.adapters.sendgrid_events import SendGridEvents, parse, public_keys, verify
+from uptake.adapters.sendgrid_events import (
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    SendGridEvents,
+    parse,
+    public_keys,
+    verify,
+)
 from uptake.domain.sends import DeliveryEventType, suppression_from
 from uptake.errors import SettingsError
 
@@ -65,6 +73,10 @@ def test_the_ten_vectors_of_three_sdks_are_decided_rightly(shared_data):
             now=datetime.fromtimestamp(int(signed_at), UTC) + timedelta(minutes=1),
         )
         assert decided is whole["valid"], vector["source"]
+
+
+def test_the_headers_are_the_ones_that_sendgrids_sdk_names():
+    assert (SIGNATURE_HEADER, TIMESTAMP_HEADER) == (EventWebhookHeader.SIGNATURE, EventWebhookHeader.TIMESTAMP)
 
 
 def test_a_signed_body_is_genuine_for_25_hours():
@@ -140,7 +152,8 @@ def test_a_key_is_read_as_sendgrid_shows_it():
 
 
 @pytest.mark.parametrize(("given", "kept"), [(0, 0), ("7", 7), (2**31 - 1, 2**31 - 1), (2**31, None), (-1, None),
-                                            ("9" * 10, None), ("1" * 11, None), (True, None), ("x", None)])  # fmt: skip
+                                            ("9" * 10, None), ("1" * 11, None), ("1" * 5_000, None), (True, None),
+                                            ("x", None)])  # fmt: skip
 def test_a_group_is_a_number_that_any_database_takes(given, kept):
     (event,), _ = read(an_event(event="group_unsubscribe", asm_group_id=given))
     assert event.topic_group == kept
@@ -268,7 +281,7 @@ def test_what_a_server_says_is_kept_without_the_address(field):
     assert event.reason == "550 <[address]> unknown"
 
 
-@pytest.mark.parametrize("timestamp", [None, "soon", "", -5, 10**30, float("inf"), [1]])
+@pytest.mark.parametrize("timestamp", [None, "soon", "", 0, -5, 10**30, float("inf"), [1]])
 def test_an_event_without_a_usable_time_gets_the_time_it_came(timestamp):
     (event,), unreadable = parse(
         json.dumps([an_event(timestamp=timestamp)]).encode(), key=KEY, received_at=NOW + timedelta(minutes=1)

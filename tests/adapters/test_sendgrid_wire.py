@@ -16,6 +16,7 @@ from uptake.adapters.sendgrid import SendGridMailer
 from uptake.errors import (
     AcceptanceUnknown,
     MailerUnavailable,
+    MessageRefused,
 )
 
 
@@ -148,6 +149,12 @@ def test_an_answer_that_drips_is_not_waited_for(monkeypatch):
     with pytest.raises(AcceptanceUnknown, match="ReadTimeout"):
         over_the_wire(drip)
     assert time.monotonic() - started < 10
+
+
+def test_of_a_long_refusal_no_more_is_read_than_anybody_needs():
+    long = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 1000000000\r\n\r\n" + b"x" * 200_000
+    with pytest.raises(MessageRefused):
+        over_the_wire(answer(long, hang=True))
 
 
 def test_a_refused_connection_is_certain():

@@ -80,6 +80,19 @@ def test_the_message_id_of_the_answer_stays(world, sent, told):
     assert (row(world, sent)["status"], row(world, sent)["message_id"]) == ("delivered", "msg")
 
 
+def test_the_first_message_id_that_is_told_is_kept(world):
+    (send_id,) = world.planned(ANN)
+    world.claim()
+    world.intend([send_id])
+    told = [(Type.PROCESSED, None), (Type.DEFERRED, "msg.filter-1"), (Type.DELIVERED, "other.filter-1")]
+    events = [
+        event(world, kind, send_id, minutes=minutes)._replace(sg_message_id=message_id)
+        for minutes, (kind, message_id) in enumerate(told, start=1)
+    ]
+    fold(world, *reversed(events))
+    assert row(world, send_id)["message_id"] == "msg"
+
+
 def test_order_does_not_matter(world):
     kinds = [(Type.PROCESSED, 1), (Type.DELIVERED, 2), (Type.BOUNCE, 4)]
     orders = list(itertools.permutations(kinds))
