@@ -32,6 +32,12 @@ def test_a_claim_takes_the_oldest_stage_alone(world):
     assert world.claim() == []
 
 
+def test_a_claim_takes_one_version_alone_whatever_its_stages_are_called(world, make_world):
+    other = make_world(name="boards")
+    sends = [*world.planned(ANN), *other.planned(("bob", "a9")), *world.planned(CYD)]
+    assert [ids(world.claim()) for _ in range(3)] == [[sends[0], sends[2]], [sends[1]], []]
+
+
 def test_a_claim_is_no_larger_than_asked(world):
     send_ids = world.planned(ANN, BOB, CYD)
     assert ids(world.claim(limit=2)) == send_ids[:2]
@@ -147,7 +153,8 @@ def test_a_stop_after_the_claim_prevents_the_intent_of_the_whole_batch(world, st
     (row,) = world.ledger.read("send", send_id=ann)
     assert (row["status"], row["reason"], row["attempt"]) == ("withheld", reason, 0)
     decided = [row for row in world.ledger.read("contact_history", contact_id="ann") if row["what"] == "decided"]
-    assert {row["reason"] for row in decided} == {None, reason}
+    found = (reason, "found just before the intent")
+    assert {(row["reason"], row["detail"]) for row in decided} == {(None, ""), found}
     assert world.status(cyd) == "claimed"
     assert world.intend([cyd]) == {}
 
