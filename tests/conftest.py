@@ -8,10 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.prism.bodies import SENT_BODIES, keep
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A busy machine is no fault.
+settings.register_profile("uptake", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("uptake")
 
 
 @pytest.fixture(scope="session")
