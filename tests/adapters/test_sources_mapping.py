@@ -61,6 +61,7 @@ def refused(tmp_path: Path, text: str, raw: Path | None = None) -> str:
         ("name: shop", "name: shop\nfeatures: every_event", "shop.yml:2: features: found 'every_event'; expected each"),
         ("name: shop", "name: shop\nfeatures: {Cart: cart}", "shop.yml:2: features.Cart: 'Cart' is no key; expected"),
         ("name: shop", "name: shop\nfeatures: {cart: a|b}", "shop.yml:2: features.cart.events.0: 'a|b' holds a |"),
+        ("name: shop", "name: shop\nfeatures: {cart: [x, true]}", "shop.yml:2: features.cart.events.1: expected a te"),
         ("name: shop", "name: shop\nfeatures:\n  cart: x\n  pay: {events: y, prerequisite: card}",
          "shop.yml:4: features.pay.prerequisite: unknown feature `card`; did you mean `cart`?"),
         ("account_id: company", "account_id: &a company", "shop.yml:4: anchors and aliases are refused"),

@@ -43,7 +43,7 @@ from uptake.domain.conditions.writer import write
 from uptake.errors import UptakeError
 from uptake.operations.record_delivery import record_delivery
 from uptake.testing import FixedClock
-from uptake.web_public import create_public_app
+from uptake.web_public import MAX_WEBHOOK_BYTES, create_public_app
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CPU_SECONDS = 1.0  # that one input may take
@@ -250,6 +250,9 @@ class Fuzz:
     def _post(self, body: bytes) -> str:
         headers = list(signed(body).items())
         answer = asyncio.run(call(self._app, "POST", "/webhooks/sendgrid", headers=headers, body=body))
+        if len(body) > MAX_WEBHOOK_BYTES:
+            assert answer.status == 413, answer.status
+            return "too long"
         assert answer.status == (204 if body[:1] in (b"[", b"{") else 403), answer.status
         events, unreadable = self._reader.read(body, received_at=NOW)
         return "read" if events and not unreadable else "partly read" if events else "unreadable"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import available_timezones
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     GetJsonSchemaHandler,
@@ -233,7 +234,7 @@ def _in_a_list(given: str) -> str:
     return given
 
 
-Listed = Annotated[tuple[Annotated[Name, BeforeValidator(_in_a_list)], ...], BeforeValidator(_listed), _ONE_OR_SEVERAL]
+Listed = Annotated[tuple[Annotated[Name, AfterValidator(_in_a_list)], ...], BeforeValidator(_listed), _ONE_OR_SEVERAL]
 
 
 class Feature(Strict):
