@@ -53,6 +53,7 @@ def refused(tmp_path: Path, text: str, raw: Path | None = None) -> str:
         ("unit: seconds", "unit: second", "shop.yml:7: events.occurred_at.unit: expected 'iso', 'seconds'"),
         ("unit: seconds", "format: '%Q'", "shop.yml:7: events.occurred_at.format: '%Q' is no form of a time"),
         ("unit: seconds", "zone: Berlin", "shop.yml:7: events.occurred_at.zone: unknown time zone 'Berlin'"),
+        ("unit: seconds", "zone: [Europe/Berlin]", "shop.yml:7: events.occurred_at.zone: unknown time zone ['Europe/"),
         ("files: log.csv", "files: ../log.csv", "shop.yml:3: events.files.0: '../log.csv' leads out of the raw folder"),
         ("files: log.csv", "files: [[log.csv]]", "shop.yml:3: events.files.0: expected a text"),
         ("files: log.csv", "files: log.csv\n  reader: {csv: {encoding: latin-99}}",

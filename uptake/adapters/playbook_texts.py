@@ -96,6 +96,9 @@ def check_fields(text: Text, known: Collection[str]) -> Iterator[Problem]:
         except RecursionError:
             yield part.problem(1, "merge fields: nested too deeply")
             continue
+        except ValueError:  # Python reads no number of more than 4,300 digits
+            yield part.problem(1, "merge fields: a number of too many digits")
+            continue
         unsaid: dict[tuple[int, str], Problem] = {}
         for found in tree.find_all((nodes.Getattr, nodes.Getitem)):
             yield from _missing(part, found)

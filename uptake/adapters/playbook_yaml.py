@@ -5,6 +5,7 @@ It knows YAML and pydantic, and nothing about playbooks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,7 +25,9 @@ from uptake.domain.playbook_values import FROM_FILE
 MAX_BYTES = 100_000  # of a file
 MAX_YAML = 20_000  # characters of YAML, and levels inside one another: reading more takes too long
 MAX_DEPTH = 12
+MAX_DIGITS = 1_000  # of a number: Python reads none of more than 4,300
 
+_IS_NUMBER = re.compile(r"[-+]?[0-9_]+")
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
 
@@ -112,6 +115,9 @@ class Document:
                     open_[-1][1] += 1
                 if is_collection:
                     open_.append([2 if isinstance(event, MappingStartEvent) else 1, 0])
+            if isinstance(event, ScalarEvent) and len(event.value) > MAX_DIGITS and _IS_NUMBER.fullmatch(event.value):
+                message = f"a number of {len(event.value)} digits; expected at most {MAX_DIGITS}"
+                raise Unreadable([self.source.problem(line, message)])
             if len(open_) > MAX_DEPTH:
                 message = f"nested too deeply; expected at most {MAX_DEPTH} levels"
                 raise Unreadable([self.source.problem(line, message)])

@@ -93,7 +93,7 @@ class Value(Strict):
 
 
 def _zone(given: object) -> object:
-    if given not in available_timezones():
+    if not isinstance(given, str) or given not in available_timezones():
         raise ValueError(f"unknown time zone {given!r}; expected a name like Europe/Berlin")
     return given
 
