@@ -180,6 +180,11 @@ def test_one_click_stops_the_topic_before_the_answer(client, ledger, options, so
         assert suppressed(ledger) == {("training", source)}
 
 
+@pytest.mark.parametrize("path", ["/u/x/", "/p/x/", "/webhooks/sendgrid/"])
+def test_nobody_is_sent_elsewhere(client, path):
+    assert client.post(path, content=b"List-Unsubscribe=One-Click").status_code == 404
+
+
 def test_the_page_holds_a_button_that_does_it(client, ledger):
     page = client.get(f"/u/{TOKEN}")
     action = re.search(r'<form method="post" action="([^"]+)"', page.text)[1]

@@ -150,13 +150,15 @@ def create_public_app(
         max_webhook_bytes: Longer bodies get 413.
     """
     public = _Public(ledger, tokens, clock, tuple(webhook_keys), tuple(topics), max_webhook_bytes)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/webhooks/sendgrid", public.webhook, methods=["POST"]),
             Route("/u/{token}", public.unsubscribe, methods=["GET", "POST"]),
             Route("/p/{token}", public.preferences, methods=["GET", "POST"]),
         ]
     )
+    app.router.redirect_slashes = False  # RFC 8058: no redirects
+    return app
 
 
 class _Public:

@@ -41,7 +41,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}"
+        message = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in self.message)  # one line
+        return f"{self.file}:{self.line}: {message}"
 
 
 class Unreadable(Exception):
