@@ -28,6 +28,8 @@ SCALARS: tuple[Tree, ...] = (
     [], [[]], {"": None}, [None] * 50,
 )  # fmt: skip
 
+_DEEPEST = 100  # levels of a tree that are bent
+
 
 def bent_tree(tree: Tree, chance: random.Random, spare: Sequence[Tree]) -> Tree:
     """Return a copy, bent in one to three places; `spare` are branches of other inputs."""
@@ -44,7 +46,8 @@ def _places(tree: Tree, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...
     found = []
     for key, value in items:
         found.append(((*path, key), value))
-        found += _places(value, (*path, key))
+        if len(path) < _DEEPEST:  # a branch may be as deep as Python lets it
+            found += _places(value, (*path, key))
     return found
 
 
