@@ -9,6 +9,7 @@ import ast
 import json
 import random
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any
 
 Tree = Any  # what JSON and YAML can say
@@ -63,7 +64,7 @@ def _put(tree: Tree, path: tuple[Any, ...], value: Tree) -> Tree:
 
 def _bent_value(value: Tree, chance: random.Random, spare: Sequence[Tree]) -> Tree:
     ways: list[Callable[[], Tree]] = [
-        lambda: chance.choice(SCALARS),
+        lambda: deepcopy(chance.choice(SCALARS)),  # it may be bent in its turn
         lambda: json.loads(json.dumps(chance.choice(spare), default=str)),
         lambda: [value],
         lambda: {str(chance.choice(SCALARS))[:40]: value},
@@ -76,7 +77,7 @@ def _bent_value(value: Tree, chance: random.Random, spare: Sequence[Tree]) -> Tr
         ways += [
             lambda: rest,
             lambda: {**rest, chance.choice((key.upper(), f"{key} ", key[:-1], f"{key}s", "", key[::-1])): value[key]},
-            lambda: {**value, str(chance.choice(SCALARS))[:40]: chance.choice(SCALARS)},
+            lambda: {**value, str(chance.choice(SCALARS))[:40]: deepcopy(chance.choice(SCALARS))},
         ]
     if isinstance(value, list) and value:
         ways += [lambda: value[1:], lambda: value * 3, lambda: value[::-1]]
