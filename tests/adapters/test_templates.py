@@ -232,6 +232,8 @@ def test_a_good_link_is_kept():
         ("{{ account.plan", "line"),
         ("{% if account.plan %}", "line"),
         ("{{ account.plan is wonderful }}", "unknown test"),
+        ("{{ " + "9" * 5_000 + " }}", "too many digits"),
+        ("{{ " + "(" * 5_000 + ")" * 5_000 + " }}", "nested too deeply"),
     ],
 )
 def test_a_text_that_could_harm_is_refused_before_anybody_gets_it(body, said):

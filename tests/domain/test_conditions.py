@@ -184,6 +184,7 @@ def test_explain_lists_each_predicate_with_what_it_saw() -> None:
         ("1 < 2 and account.paln == 'a'", 11, "unknown column `account.paln`; did you mean `account.plan`?"),
         ("plan == 'a'", 1, "unknown column `plan`; did you mean `account.plan`?"),
         ("contact.plan == 'a'", 1, "unknown column `contact.plan`; did you mean `account.plan`?"),
+        ("account.p" + "l" * 200 + "an == 'a'", 1, "unknown column `account.p" + "l" * 200 + "an`"),
         ("zzzzz == 'a'", 1, "unknown column `zzzzz`; expected two words, the first one of account, contact"),
         ("account.zzzzz == 'a'", 1, "unknown column `account.zzzzz`"),
         ("account.plan == 3", 17, "`3` is number; expected text to compare with `account.plan`"),

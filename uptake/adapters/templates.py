@@ -240,6 +240,10 @@ def _parse(environment: ImmutableSandboxedEnvironment, source: str) -> nodes.Tem
         tree = environment.parse(source)
     except TemplateSyntaxError as error:
         raise PlaybookError(f"line {error.lineno}: {error.message}") from error
+    except RecursionError as error:
+        raise PlaybookError("line 1: nested too deeply") from error
+    except ValueError as error:  # Python reads no number of more than 4,300 digits
+        raise PlaybookError("line 1: a number of too many digits") from error
     for node in tree.find_all(nodes.Node):
         if not isinstance(node, _NODES):
             raise PlaybookError(f"line {node.lineno}: {type(node).__name__.lower()} is not allowed in a text")

@@ -28,6 +28,7 @@ _SLIPS = (
 _WORDS = {"true": "True", "false": "False", "null": "None", "none": "None", "nil": "None", "now": "today"}
 _NEAR = 12  # characters around the place Python names: it tells of a slip where it could go on no more
 _ALIKE = 0.6  # from here on two words are taken for one and a slip
+_LONGEST = 100  # letters of a word: comparing takes the square of them
 _OF_A_PART = 0.01  # of two names that read alike, the whole one counts more
 _ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
@@ -52,6 +53,8 @@ def of_word(word: str) -> str:
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
     """Return the dotted name whose last word reads most like `word`, whole or in a part: breath, adoption_breadth."""
+    if len(word) > _LONGEST:
+        return None
     likest = max(((_likeness(word, name.rpartition(".")[2]), name) for name in sorted(names)), default=(0.0, ""))
     return likest[1] if likest[0] >= _ALIKE else None
 
