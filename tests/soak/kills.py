@@ -50,7 +50,7 @@ def opened() -> Runs:
 
 SOAK = Soak(
     what=f"a worker killed with -9 at {len(ALL_POINTS)} named points, SQLite and PostgreSQL in turn",
-    goal=6_000,
+    goal=7_500,  # four of five are killed: the third passing of a point is not always reached
     counts="kills",
     open=opened,
 )
