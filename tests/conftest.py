@@ -15,7 +15,7 @@ from tests.prism.bodies import SENT_BODIES, keep
 ROOT = Path(__file__).resolve().parent.parent
 
 # A busy machine is no fault.
-settings.register_profile("uptake", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("uptake", suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("uptake")
 
 

@@ -192,6 +192,7 @@ P, W, T = "x/playbook.yml", "_workspace.yml", "x/why.md"
         (P, PLAYBOOK, "- a\n", "x/playbook.yml:1: expected keys and values"),
         (P, PLAYBOOK, "", "x/playbook.yml:1: expected keys and values"),
         (P, PLAYBOOK, "[" * 200, "x/playbook.yml:1: nested too deeply; expected at most 12"),
+        (P, "28d", f"'{'9' * 1_001}'", "x/playbook.yml:5: goal.within: '99999"),
         (P, "28d", "9" * 5_000, "x/playbook.yml:5: a number of 5000 digits; expected at most 1000"),
         (P, "topic:", '"to\\r\\npic": x\ntopic:', "x/playbook.yml:2: to\\r\\npic: unknown key"),
         (P, PLAYBOOK, "k" * 20_001, "x/playbook.yml:1: 20001 characters long; expected at most 20000"),

@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from uptake.adapters.mail_values import ValueMissing, link
 from uptake.adapters.marts import MARTS
 from uptake.adapters.playbook_yaml import Document, Problem, Source, Unreadable
+from uptake.adapters.text_syntax import parse
 from uptake.domain.conditions.slips import nearest
 from uptake.domain.playbooks import StageText
 
@@ -89,15 +90,9 @@ def check_fields(text: Text, known: Collection[str]) -> Iterator[Problem]:
     """
     for part in text.parts:
         try:
-            tree = _ENVIRONMENT.parse(part.text)
+            tree = parse(_ENVIRONMENT, part.text)
         except TemplateSyntaxError as error:
             yield part.problem(error.lineno, f"merge fields: {error.message}")
-            continue
-        except RecursionError:
-            yield part.problem(1, "merge fields: nested too deeply")
-            continue
-        except ValueError:  # Python reads no number of more than 4,300 digits
-            yield part.problem(1, "merge fields: a number of too many digits")
             continue
         unsaid: dict[tuple[int, str], Problem] = {}
         for found in tree.find_all((nodes.Getattr, nodes.Getitem)):

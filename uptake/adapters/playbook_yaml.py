@@ -116,7 +116,8 @@ class Document:
                     open_[-1][1] += 1
                 if is_collection:
                     open_.append([2 if isinstance(event, MappingStartEvent) else 1, 0])
-            if isinstance(event, ScalarEvent) and len(event.value) > MAX_DIGITS and _IS_NUMBER.fullmatch(event.value):
+            is_plain = isinstance(event, ScalarEvent) and not event.style
+            if is_plain and len(event.value) > MAX_DIGITS and _IS_NUMBER.fullmatch(event.value):
                 message = f"a number of {len(event.value)} digits; expected at most {MAX_DIGITS}"
                 raise Unreadable([self.source.problem(line, message)])
             if len(open_) > MAX_DEPTH:

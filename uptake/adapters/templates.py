@@ -22,6 +22,7 @@ from mjml import mjml2html
 
 from uptake.adapters.mail_markdown import compile_markdown
 from uptake.adapters.mail_values import ValueMissing, harmless, header, link, link_part
+from uptake.adapters.text_syntax import parse
 from uptake.domain.playbooks import Release, StageText
 from uptake.errors import PlaybookError
 
@@ -237,13 +238,9 @@ def _default(value: object, default: object = "", boolean: bool = False) -> obje
 
 def _parse(environment: ImmutableSandboxedEnvironment, source: str) -> nodes.Template:
     try:
-        tree = environment.parse(source)
+        tree = parse(environment, source)
     except TemplateSyntaxError as error:
         raise PlaybookError(f"line {error.lineno}: {error.message}") from error
-    except RecursionError as error:
-        raise PlaybookError("line 1: nested too deeply") from error
-    except ValueError as error:  # Python reads no number of more than 4,300 digits
-        raise PlaybookError("line 1: a number of too many digits") from error
     for node in tree.find_all(nodes.Node):
         if not isinstance(node, _NODES):
             raise PlaybookError(f"line {node.lineno}: {type(node).__name__.lower()} is not allowed in a text")

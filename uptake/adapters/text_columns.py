@@ -8,6 +8,7 @@ from functools import lru_cache
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from uptake.adapters.templates import ROOTS, WHY
+from uptake.adapters.text_syntax import parse
 from uptake.domain.playbooks import Release
 
 #: By root the columns named; None: all of them.
@@ -30,7 +31,7 @@ def _columns(sources: tuple[str, ...]) -> Columns:
     whole: set[str] = set()
     for source in sources:
         try:
-            _look(_ENVIRONMENT.parse(source), named, whole)
+            _look(parse(_ENVIRONMENT, source), named, whole)
         except TemplateSyntaxError:  # whoever renders it says what is wrong
             return _ALL
     return {root: None if root in whole else frozenset(columns) for root, columns in named.items()}

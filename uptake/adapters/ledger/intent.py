@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -49,7 +49,7 @@ def check_intents(
     connection: sa.Connection, releases: SqlReleases, send_ids: Sequence[str], *, owner: str, now: datetime
 ) -> Checked:
     """Look at each send once more, and lock it."""
-    rows = [_Claim._make(row) for row in _claims(connection, send_ids, owner, now)]
+    rows = [_Claim._make(row) for row in connection.execute(_CLAIMS, {"ids": send_ids, "by": owner, "now": now})]
     held = {row.send_id for row in rows if row.is_held}
     state = control_state(connection)
     stops = _stops(connection, {row.address_hash for row in rows if row.address_hash is not None and row.is_stopped})
@@ -71,7 +71,7 @@ def check_intents(
 
 
 class _Claim(NamedTuple):
-    """One send, and what is known now of whom it is for. In the order of `_claims`."""
+    """One send, and what is known now of whom it is for. In the order of `_CLAIMS`."""
 
     send_key: int
     send_id: str
@@ -91,10 +91,6 @@ class _Claim(NamedTuple):
     is_stopped: bool  # the address has stopped something
     said: bool  # the address has consented to something, or refused
     has_answered: bool  # that they need no lesson on the feature
-
-
-def _claims(connection: sa.Connection, send_ids: Sequence[str], owner: str, now: datetime) -> Sequence[sa.Row[Any]]:
-    return connection.execute(_CLAIMS, {"ids": send_ids, "by": owner, "now": now}).all()
 
 
 _NOW = sa.bindparam("now", type_=UtcTime)
