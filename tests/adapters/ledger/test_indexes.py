@@ -91,6 +91,20 @@ def test_a_fold_of_events_reads_no_large_table_whole(world, scans):
     assert scans == {}
 
 
+def test_what_one_person_does_reads_no_large_table_whole(world, scans):
+    world.planned(*PEOPLE)
+    scans.clear()
+    people, now = world.ledger.people, world.now
+    assert people.person("c1")
+    people.unsubscribe("c1", topic=None, source="one_click", now=now)
+    people.unsubscribe("c2", topic="product-training", source="page", now=now)
+    people.answer("c3", kind="not_needed", feature_key="dashboards", now=now)
+    assert people.answer_of("c3", feature_key="dashboards") == "not_needed"
+    people.take_back_answer("c3", feature_key="dashboards", now=now)
+    assert world.ledger.enrollments.leave(world.release.name, "a4", reason="renewal", by="Grace", now=now) == 1
+    assert scans == {}
+
+
 def _event(world, kind: DeliveryEventType, send_id: str, number: int) -> DeliveryEvent:
     """An event; every third names no send, as a bounce may."""
     named = number % 3 > 0
