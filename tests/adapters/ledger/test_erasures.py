@@ -1,5 +1,6 @@
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 
 from tests.adapters.ledger.conftest import address_of, hash_of
@@ -31,6 +32,15 @@ def test_everybody_with_the_address_is_blanked_once_and_nobody_else(world):
         "account_id": "a1",
     }
     assert world.ledger.people.person("bob")["address"] == address_of("bob")
+
+
+def test_whose_address_the_source_lost_is_found_by_it(world):
+    world.load(ANN)
+    lost = {"contact_id": ["ann"], "account_id": ["a1"], "address": pa.nulls(1, pa.string()), "full_name": ["Ann"]}
+    world.ledger.people.load(pa.table(lost), now=world.now)
+    assert world.ledger.erasures.names(hash_of("ann")) == ["Ann"]
+    assert erase(world) == 1
+    assert world.ledger.people.person("ann")["full_name"] is None
 
 
 def test_who_is_named_anew_stays_forgotten(world):

@@ -204,6 +204,34 @@ def test_what_a_person_said_goes_with_them_to_a_new_address(world, reason, follo
     assert sorted(stopped, key=str) == sorted(expected, key=str)
 
 
+def test_a_stop_outlives_a_day_on_which_the_source_names_no_address(world):
+    world.load(ANN)
+    old = hashed(world)["address_hash"]
+    world.ledger.people.unsubscribe("ann", topic=None, source="one_click", now=world.now)
+    nowhere = people({**ROW, "address": None})
+    assert [world.ledger.people.load(nowhere, now=world.now) for _ in range(2)] == [1, 0]
+    (row,) = world.ledger.enrollments.tables(now=world.now)["people"].to_pylist()
+    assert (row["has_address"], row["address_hash"]) == (False, old)
+    world.ledger.people.load(people({**ROW, "address": "ann@new.invalid"}), now=world.now)
+    stopped = world.ledger.enrollments.tables(now=world.now)["suppressions"].to_pylist()
+    assert hashed(world)["address_hash"] in [one["address_hash"] for one in stopped]
+
+
+def test_a_click_on_stop_wins_over_a_subscription_dated_after_it(world):
+    """The mail service's clock may run ahead of ours: what was answered with 2xx holds all the same."""
+    world.load(ANN)
+    address = hashed(world)["address_hash"]
+    again = Stop(
+        address_hash=address, topic="training", reason=SuppressionReason.UNSUBSCRIBED,
+        source="event", lifted_at=world.now + timedelta(minutes=5),
+    )  # fmt: skip
+    with world.ledger._store.write() as connection:
+        suppress(connection, [again], now=world.now)
+    world.ledger.people.unsubscribe("ann", topic="training", source="one_click", now=world.now)
+    stopped = world.ledger.enrollments.tables(now=world.now)["suppressions"].to_pylist()
+    assert stopped == [{"address_hash": address, "topic": "training"}]
+
+
 def test_who_unsubscribes_while_a_new_address_is_loaded_stops_that_one_too(world, open_again):
     """The load looks for stops that go along; one that is about to be committed must not fall between."""
     world.load(ANN)

@@ -362,6 +362,16 @@ def test_only_what_is_stuck_is_released(world):
     assert row["attempt"] == 1
 
 
+def test_after_an_outage_all_that_is_held_is_released_at_once(world, database):
+    most = {"sqlite": 250_000, "postgresql": 65_535}[database]  # parameters that one statement may have
+    (ann,) = world.planned(ANN)
+    world.claim()
+    world.intend([ann])
+    world.ledger.sends.unknown([ann], detail="time-out", now=world.now)
+    others = [str(number) for number in range(most)]
+    assert world.ledger.sends.release([*others, ann], by="Grace", reason="checked", now=world.now) == 1
+
+
 def test_a_message_names_all_it_came_from(world):
     (ann,) = world.planned(ANN)
     (row,) = world.ledger.read("send", send_id=ann)

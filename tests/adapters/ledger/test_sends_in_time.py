@@ -57,6 +57,18 @@ def test_a_lease_frees_at_its_end_and_when_a_clock_was_put_back(world, passed, i
     assert world.status(ann) == ("planned" if is_free else "withheld"), "who lost it has no word in it any more"
 
 
+@pytest.mark.parametrize(
+    ("passed", "is_doubted"),
+    [(MINUTE, False), (MINUTE + SECOND, True), (MINUTE - HOUR, False), (MINUTE - HOUR - SECOND, True)],
+)
+def test_a_request_is_in_doubt_after_its_deadline_and_when_a_clock_was_put_back(world, passed, is_doubted):
+    (ann,) = world.planned(ANN)
+    world.claim()
+    assert world.intend([ann]) == {}
+    assert world.ledger.sends.expire(now=world.now + passed) == is_doubted
+    assert world.status(ann) == ("unknown" if is_doubted else "sending")
+
+
 def test_a_stage_without_a_mail_ends_when_that_was_found_out(world):
     ann, bob = world.planned(ANN, BOB)
     world.claim()

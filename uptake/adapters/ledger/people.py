@@ -92,7 +92,7 @@ class SqlPeople:
         """Stop all mail (topic None) or one topic to an address, from the commit of this call on."""
         with self._store.write() as connection:
             self._store.stop(connection)
-            suppress(connection, [_stop(address_hash, topic, reason, source, now)], now=now)
+            suppress(connection, [_stop(address_hash, topic, reason, source, now)], now=now, is_last_word=True)
             failpoints.at("stop: uncommitted")
         failpoints.at("stop: committed")
 
@@ -109,7 +109,7 @@ class SqlPeople:
                 row = {"contact_id": contact_id, "kind": UNSUBSCRIBED, "value": topic or "", "given_at": now}
                 connection.execute(sa.insert(preferences).values(**row))
             reason = SuppressionReason.UNSUBSCRIBED
-            suppress(connection, [_stop(one, topic, reason, source, now) for one in known], now=now)
+            suppress(connection, [_stop(one, topic, reason, source, now) for one in known], now=now, is_last_word=True)
             failpoints.at("stop: uncommitted")
         failpoints.at("stop: committed")
 
@@ -125,7 +125,8 @@ class SqlPeople:
         """Stop all mail or one topic to many addresses, all of them or none, from the commit of this call on."""
         with self._store.write() as connection:
             self._store.stop(connection)
-            suppress(connection, [_stop(one, topic, reason, source, now) for one in address_hashes], now=now)
+            stops = [_stop(one, topic, reason, source, now) for one in address_hashes]
+            suppress(connection, stops, now=now, is_last_word=True)
 
     def suppressed(self, *, reason: SuppressionReason, topic: str | None) -> set[str]:
         """Return the hashes of the addresses suppressed for this reason."""
@@ -261,11 +262,14 @@ def _upsert(connection: sa.Connection, staged: sa.Table, now: datetime) -> int:
         ["contact_id", *_FIELDS, "updated_at", "erased_at"], rows.where(sa.true())
     )
     given = query.excluded
-    changed = sa.or_(*(people.c[name].is_distinct_from(given[name]) for name in _FIELDS))
+    fields = {name: given[name] for name in _FIELDS}
+    # Whose address is gone stays known by its hash: what they said there goes on with them, and it can be forgotten.
+    fields["address_hash"] = sa.func.coalesce(given.address_hash, people.c.address_hash)
+    changed = sa.or_(*(people.c[name].is_distinct_from(value) for name, value in fields.items()))
     return connection.execute(
         query.on_conflict_do_update(
             index_elements=["contact_id"],
-            set_={name: given[name] for name in (*_FIELDS, "updated_at", "erased_at")},
+            set_={**fields, "updated_at": given.updated_at, "erased_at": given.erased_at},
             where=people.c.erased_at.is_(None) & changed,
         )
     ).rowcount

@@ -96,7 +96,8 @@ _ACCEPT = (
         updated_at=_NOW,
     )
 )
-_DOUBT_OVERDUE = _unlocked(_IS_SENDING, sends.c.deadline_at < _NOW).values(
+# A deadline that ends later than any given now comes from a clock that was put back since.
+_DOUBT_OVERDUE = _unlocked(_IS_SENDING, sa.or_(sends.c.deadline_at < _NOW, sends.c.deadline_at > _UNTIL)).values(
     **_FREE,
     status=SendStatus.UNKNOWN.value,
     detail="no answer was recorded before the deadline",
@@ -208,7 +209,7 @@ class SqlSends:
     def expire(self, *, now: datetime) -> int:
         """Turn `sending` rows past their deadline into `unknown`; return how many."""
         with self._store.write() as connection:
-            count = connection.execute(_DOUBT_OVERDUE, {"now": now}).rowcount
+            count = connection.execute(_DOUBT_OVERDUE, {"now": now, "until": now + DECIDED_FOR}).rowcount
             # What was decided for another time may lie outside its window, or over a cap, by now: decide it again.
             span = {"from": now - DECIDED_FOR, "until": now + _SKEW}
             while found := connection.execute(_PLANNED_OFF, span).all():
@@ -231,7 +232,7 @@ class SqlSends:
     def release(self, send_ids: Sequence[str], *, by: str, reason: str, now: datetime) -> int:
         """A person orders unknown or held sends to be sent again; return how many. The order stays in `controls`."""
         with self._store.write() as connection:
-            query = sa.update(sends).where(sends.c.send_id.in_(list(send_ids)), _IS_STUCK)
+            query = sa.update(sends).where(among(sends.c.send_id, send_ids), _IS_STUCK)
             released = {"released_by": by, "release_reason": reason, "released_at": now, "updated_at": now}
             changed = query.values(**_FREE, **released, status=SendStatus.PLANNED.value).returning(sends.c.send_id)
             moved = connection.scalars(changed).all()

@@ -38,8 +38,11 @@ class Stop:
     lifted_at: datetime | None = None
 
 
-def suppress(connection: sa.Connection, stops: Iterable[Stop], *, now: datetime) -> None:
-    """Suppress or lift, inside a transaction that holds the stop lock. Both times only ever grow."""
+def suppress(connection: sa.Connection, stops: Iterable[Stop], *, now: datetime, is_last_word: bool = False) -> None:
+    """Suppress or lift, inside a transaction that holds the stop lock. Both times only ever grow.
+
+    With `is_last_word` the stops hold although a lift has a later time, from a clock that runs ahead of ours.
+    """
     rows = [(*(getattr(stop, name) for name in _COLUMNS[:-1]), now) for stop in _newest(stops)]
     if not rows:
         return
@@ -47,11 +50,12 @@ def suppress(connection: sa.Connection, stops: Iterable[Stop], *, now: datetime)
     found = given(connection, [table.c[name] for name in _COLUMNS], rows)
     query = insert(connection, table).from_select(_COLUMNS, sa.select(found).where(sa.true()))
     new = query.excluded
+    suppressed_at = _later(table.c.suppressed_at, new.suppressed_at)
     connection.execute(
         query.on_conflict_do_update(
             index_elements=["address_hash", "topic", "reason"],
             set_={
-                "suppressed_at": _later(table.c.suppressed_at, new.suppressed_at),
+                "suppressed_at": _later(suppressed_at, table.c.lifted_at) if is_last_word else suppressed_at,
                 "lifted_at": _later(table.c.lifted_at, new.lifted_at),
                 "topic_group": sa.func.coalesce(new.topic_group, table.c.topic_group),
             },
