@@ -46,7 +46,7 @@ class _Among(sa.sql.functions.FunctionElement[bool]):
     type = sa.Boolean()
     inherit_cache = True
 
-    def self_group(self, against: Any = None) -> Any:
+    def self_group(self, against: Any = None) -> Any:  # noqa: ARG002
         """Return itself: a Boolean that no operator makes is compared with 1 on SQLite, which then uses no index."""
         return self
 
