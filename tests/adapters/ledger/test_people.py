@@ -269,6 +269,23 @@ def test_an_unsubscribe_of_somebody_forgotten_holds_once_they_are_loaded_again(w
     assert pq.read_table(tmp_path / "preferences.parquet").num_rows == 0, "it is no answer about a feature"
 
 
+def test_a_link_of_an_old_mail_stops_its_topic_by_all_names_it_had(world):
+    """A topic is the group of the mail service, whatever it was called when the mail left."""
+    topics = {"training": 7, "offers": 9}
+    before = world.release.model_copy(
+        update={"workspace": world.release.workspace.model_copy(update={"topics": topics})}
+    )
+    world.ledger.releases.save_version(before, git_sha="abc", now=world.now)
+    (send_id,) = world.planned(ANN)
+    world.claim()
+    world.ledger.people.unsubscribe("ann", topic="training", source="one_click", now=world.now)
+    assert world.intend([send_id]) == {send_id: Reason.SUPPRESSED}
+    stopped = world.ledger.enrollments.tables(now=world.now)["suppressions"]["topic"].to_pylist()
+    assert sorted(stopped) == ["product-training", "training"]
+    world.ledger.people.unsubscribe("ann", topic="never heard of", source="one_click", now=world.now)
+    assert world.ledger.enrollments.tables(now=world.now)["suppressions"].num_rows == 3
+
+
 def test_a_stop_that_was_taken_back_stays_behind(world):
     world.load(ANN)
     old = world.ledger.people.address_hash_of("ann")

@@ -32,7 +32,7 @@ class SqlLedger:
         self.enrollments = SqlEnrollments(store, keys)
         self.sends = SqlSends(store, self.releases)
         self.delivery = SqlDelivery(store, self.releases, keys)
-        self.people = SqlPeople(store, keys)
+        self.people = SqlPeople(store, self.releases, keys)
         self.gates = SqlGates(store)
         self.runs = SqlRuns(store)
         self.tasks = SqlTasks(store)

@@ -14,7 +14,7 @@ from uptake.adapters.ledger.among import among
 from uptake.adapters.ledger.given import given
 from uptake.adapters.ledger.mail_counts import mail_counts
 from uptake.adapters.ledger.releases import SqlReleases, control_state, lock_forgotten
-from uptake.adapters.ledger.schema import delivery_events, erasures, playbook_versions, sends, webhook_batches
+from uptake.adapters.ledger.schema import delivery_events, erasures, sends, webhook_batches
 from uptake.adapters.ledger.store import Store
 from uptake.adapters.ledger.suppression import Stop, suppress
 from uptake.adapters.ledger.upsert import insert_new
@@ -156,17 +156,10 @@ class SqlDelivery:
     ) -> None:
         in_order = sorted(events, key=lambda event: (event.occurred_at, event.event_key))
         has_topics = any(event.event in TOPIC_EVENTS for event in in_order)
-        topics = self._topics(connection) if has_topics else {}
+        # The name of each group is that of the newest release which names it.
+        topics = {group: topic for topic, group in self._releases.topics_in(connection)} if has_topics else {}
         stops = [_stop(event, hashes[event.address], topics) for event in in_order]
         suppress(connection, [stop for stop in stops if stop is not None], now=now)
-
-    def _topics(self, connection: sa.Connection) -> dict[int, str]:
-        """Return the topic of each group of the mail service, by the newest release that names the group."""
-        versions = connection.scalars(
-            sa.select(playbook_versions.c.version_id).order_by(playbook_versions.c.version_id)
-        )
-        releases = [self._releases.version_in(connection, version_id) for version_id in versions.all()]
-        return {group: topic for release in releases for topic, group in release.workspace.topics.items()}
 
 
 class _Hashes(dict[str, str]):

@@ -16,6 +16,7 @@ from uptake.adapters.ledger import answers
 from uptake.adapters.ledger.arrow import fetch, stage, unstage
 from uptake.adapters.ledger.consent import REFUSED
 from uptake.adapters.ledger.record import end_contacts
+from uptake.adapters.ledger.releases import SqlReleases
 from uptake.adapters.ledger.schema import (
     OPEN,
     consents,
@@ -46,8 +47,9 @@ _SAID = (SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED, Suppressi
 class SqlPeople:
     """`uptake.ports.People` on SQL."""
 
-    def __init__(self, store: Store, keys: Keys) -> None:
+    def __init__(self, store: Store, releases: SqlReleases, keys: Keys) -> None:
         self._store = store
+        self._releases = releases
         self._keys = keys
 
     def load(self, people: pa.Table, *, now: datetime) -> int:
@@ -99,17 +101,22 @@ class SqlPeople:
     def unsubscribe(self, contact_id: str, *, topic: str | None, source: str, now: datetime) -> None:
         """Stop all mail (topic None) or one topic to every address this contact has or was mailed at.
 
-        It counts from the commit of this call on, for all of these addresses or for none. Of whom no address is known
+        It counts from the commit of this call on, for all of these addresses or for none, and for every name the topic
+        ever had: the link may be that of an old mail. Of whom no address is known
         (a restored ledger has forgotten them) it is kept until they are loaded.
         """
+        topics = sorted(self._releases.names_of(topic)) if topic else [""]
         with self._store.write() as connection:
             self._store.stop(connection)
             known = _address_hashes(connection, contact_id)
             if not known:
-                row = {"contact_id": contact_id, "kind": UNSUBSCRIBED, "value": topic or "", "given_at": now}
-                connection.execute(sa.insert(preferences).values(**row))
+                rows = [
+                    {"contact_id": contact_id, "kind": UNSUBSCRIBED, "value": one, "given_at": now} for one in topics
+                ]
+                connection.execute(sa.insert(preferences), rows)
             reason = SuppressionReason.UNSUBSCRIBED
-            suppress(connection, [_stop(one, topic, reason, source, now) for one in known], now=now, is_last_word=True)
+            stops = [_stop(one, name, reason, source, now) for one in known for name in topics]
+            suppress(connection, stops, now=now, is_last_word=True)
             failpoints.at("stop: uncommitted")
         failpoints.at("stop: committed")
 

@@ -61,6 +61,7 @@ class SqlReleases:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._read: dict[int, Release] = {}  # a version never changes
+        self._topics: dict[int, dict[str, int]] = {}
         self._plans: dict[str, Plan] = {}  # nor does a plan
 
     def save_version(self, release: Release, *, git_sha: str, now: datetime) -> int:
@@ -96,6 +97,26 @@ class SqlReleases:
                 raise LedgerError(f"{self._store.where}: no playbook version {version_id}")
             self._read[version_id] = Release.model_validate_json(text)
         return self._read[version_id]
+
+    def topics_in(self, connection: sa.Connection) -> list[tuple[str, int]]:
+        """Return each topic with its group of the mail service, as every release ever named them, the oldest first.
+
+        Nothing else of a release is read: nobody's stop may fail over one that this code takes no more.
+        """
+        row = playbook_versions.c
+        found = connection.scalars(sa.select(row.version_id).order_by(row.version_id)).all()
+        for version_id in found:
+            if version_id not in self._topics:
+                text = connection.execute(sa.select(row.release).where(row.version_id == version_id)).scalar_one()
+                self._topics[version_id] = json.loads(text)["workspace"]["topics"]
+        return [pair for version_id in found for pair in self._topics[version_id].items()]
+
+    def names_of(self, topic: str) -> set[str]:
+        """Return every name a topic ever had: the group of the mail service is what stays the same."""
+        with self._store.read() as connection:
+            topics = self.topics_in(connection)
+        group = dict(topics).get(topic)
+        return {topic, *(name for name, one in topics if one == group)}
 
     def save_plan(self, plan: Plan, *, entrants: pa.Table | None = None) -> None:
         """Store a plan with whom it takes in; the same plan_id again changes nothing."""
