@@ -21,6 +21,7 @@ from tests.end_to_end.test_demo_is_killed import accepted
 from tests.flows.ui_process import ENDED, Ui, free_port, running_ui
 from uptake.adapters.clock import SandboxClock
 from uptake.demo import demo
+from uptake.operations.send import LEASE
 from uptake.ui import _environment
 from uptake.wiring import SANDBOX_START
 
@@ -34,7 +35,7 @@ def prepare(home: Path) -> None:
     """Live one virtual day without a tick: two playbooks are approved, and nobody was mailed."""
     sizes = {"accounts": 40, "contacts": 240, "days": 1, "history_days": 40}
     demo(home=home, fresh=False, console=Console(quiet=True), tick_hours=(), **sizes)
-    clock = SandboxClock(home / "sandbox" / "clock", start=SANDBOX_START)
+    clock = _clock(home)
     clock.move(clock.now() + timedelta(hours=8))
 
 
@@ -62,11 +63,11 @@ def world(prepared: Path, home: Path, seed: int) -> Found:
             kills = strike(ui, run, kind)
         if kind in ("its own process", "deployed anew"):
             losses += _end_of(ui, run)
-            losses += _last_tick(ui)
+            losses += _last_tick(ui, home)
     if kind in ("the worker", "the server"):  # `make ui` has ended with them, and said so
         with running_ui(home, port) as again:
             losses += _end_of(again, run)
-            losses += _last_tick(again)
+            losses += _last_tick(again, home)
     log = Counter(line["send_id"] for line in accepted(home))
     with sqlite3.connect(f"file:{home / 'ledger.sqlite3'}?mode=ro", uri=True) as ledger:
         sends = dict(ledger.execute("select send_id, status from sends").fetchall())
@@ -133,7 +134,13 @@ def _end_of(ui: Ui, run: dict[str, Any]) -> list[str]:
     return ["the run of a dead process is still shown as running"]
 
 
-def _last_tick(ui: Ui) -> list[str]:
-    """Let ticks finish the work: what a dead one had claimed is free again once its lease is over."""
+def _last_tick(ui: Ui, home: Path) -> list[str]:
+    """Let a tick finish the work: what a dead one had claimed is free again once its lease is over."""
+    clock = _clock(home)
+    clock.move(clock.now() + LEASE + timedelta(seconds=1))
     last = ui.run(TICK)
     return [] if last["state"]["type"] == "COMPLETED" else [f"the next tick ended {last['state']['name']}"]
+
+
+def _clock(home: Path) -> SandboxClock:
+    return SandboxClock(home / "sandbox" / "clock", start=SANDBOX_START)

@@ -139,6 +139,15 @@ def test_who_has_moved_is_looked_for_by_hash_among_all_of_that_time(world, log):
     assert (log.looked_up, result.found) == ([["m0.filter-1"]], 1)
 
 
+def test_who_has_moved_and_is_held_is_looked_for_until_now(world, log):
+    (send_id,) = lose(world)
+    with world.ledger._store.write() as connection:
+        connection.exec_driver_sql("update people set address = null, address_hash = null where contact_id = 'c000'")
+    assert ask(world, log, DAY + SECOND).held == 1
+    log.took(send_id, "c000", NOW + DAY + HOUR, "m0.filter-1")  # its machine had slept in the middle of the request
+    assert ask(world, log, 2 * DAY, include_held=True).found == 1
+
+
 def test_what_the_webhook_has_told_is_not_asked_for(world, log):
     (send_id,) = lose(world)
     log.took(send_id, "c000", NOW, "m0.filter-1")

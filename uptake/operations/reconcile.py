@@ -172,22 +172,23 @@ def _look_up(
     seen: dict[str, LoggedMail] = {}
     for row in wanted:
         result.asked += 1
-        for mail in _to_recipient(log, row):
+        for mail in _to_recipient(log, row, now):
             if is_new(mail):
                 seen[mail.message_id] = mail
     told = learn.from_mails(list(seen.values()))
     result.found = len(told & {row["send_id"] for row in wanted})
 
 
-def _to_recipient(log: MailLog, send: Mapping[str, Any]) -> Iterable[LoggedMail]:
+def _to_recipient(log: MailLog, send: Mapping[str, Any], now: datetime) -> Iterable[LoggedMail]:
     """Return what was taken for the address a message was made for.
 
-    Who has moved or was forgotten since is known by the hash alone: then everything from around that time is read.
+    Who has moved or was forgotten since is known by the hash alone: then everything from around that time is read. Of
+    what is held, which a person asks about, it is everything since: a request may have slept on its way for a day.
     """
     since = send["sending_at"] - _MARGIN
     if send["address"] is not None:
         return log.to_address(send["address"], since)
-    around = log.between(since, send["sending_at"] + ASKED_AFTER)
+    around = log.between(since, now if send["status"] == "held" else send["sending_at"] + ASKED_AFTER)
     return [mail for mail in around if mail.address_hash == send["address_hash"]]
 
 
