@@ -128,6 +128,19 @@ def test_of_what_the_log_has_only_the_unheard_of_is_looked_up_and_only_ours_coun
     assert (again.asked, again.found, log.looked_up[2:]) == (1, 0, [["somebody-elses"]])
 
 
+def test_what_is_known_of_others_is_not_read_for_a_few(world, log, monkeypatch):
+    first, second, unknown = lose(world, 3)
+    world.ledger.sends.accepted([first, second], message_id="m0", now=NOW)
+    log.took(second, "c002", NOW, "m0.filter-1")
+    world.ledger.delivery.store(log.evidence([log.mails[0][0]]), now=NOW)
+    log.took(unknown, "c002", NOW, "m1.filter-1")
+    rows, read = {}, world.ledger.read
+    monkeypatch.setattr(world.ledger, "read", lambda name, **params: rows.setdefault(name, read(name, **params)))
+    assert ask(world, log, HOUR).found == 1
+    known = [(row["message_id"], row["address_hash"]) for name in rows if "known_mails" in name for row in rows[name]]
+    assert known == [("m0.filter-1", address_hash(KEYS.pseudonym, address_of("c002")))]
+
+
 def test_who_has_moved_is_looked_for_by_hash_among_all_of_that_time(world, log):
     (send_id,) = lose(world)
     with world.ledger._store.write() as connection:

@@ -168,7 +168,7 @@ def _look_up(
     if not wanted:
         return
     since = min(row["sending_at"] for row in wanted) - _MARGIN
-    is_new = learn.unknown_since(since)
+    is_new = learn.unknown_since(since, among="known_mails_of_stuck")
     seen: dict[str, LoggedMail] = {}
     for row in wanted:
         result.asked += 1
@@ -203,11 +203,11 @@ class _Learner:
         is_new = self.unknown_since(since)
         return len(self.from_mails([mail for mail in self._log.between(since, self._until()) if is_new(mail)]))
 
-    def unknown_since(self, since: datetime) -> Callable[[LoggedMail], bool]:
+    def unknown_since(self, since: datetime, *, among: str = "known_mails") -> Callable[[LoggedMail], bool]:
         """Return what tells mails the ledger does not know of; its own ids may lack what follows the first dot."""
         known = {
             (row["message_id"].split(".")[0], row["address_hash"])
-            for row in self._ledger.read("known_mails", since=since - LOG_KEEPS)
+            for row in self._ledger.read(among, since=since - LOG_KEEPS)
         }
         return lambda mail: (mail.message_id.split(".")[0], mail.address_hash) not in known
 

@@ -65,6 +65,20 @@ select sg_message_id, address_hash
 from delivery_events
 where sg_message_id is not null and occurred_at >= :since
 
+-- known_mails_of_stuck --
+-- The same, to the addresses of messages of unknown fate alone.
+with stuck as (select address_hash from sends where status in ('unknown', 'held'))
+
+select message_id, address_hash
+from sends
+where message_id is not null and coalesce(accepted_at, updated_at) >= :since
+    and address_hash in (select stuck.address_hash from stuck)
+union
+select sg_message_id, address_hash
+from delivery_events
+where sg_message_id is not null and occurred_at >= :since
+    and address_hash in (select stuck.address_hash from stuck)
+
 -- last_known --
 -- The newest moment at which this ledger decided or sent; webhooks come in also after it was restored.
 select max(at_) as known_at
