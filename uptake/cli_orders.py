@@ -67,8 +67,9 @@ def resume(
         uptake = _control("resume", playbook, account, everything, reason=reason, by=by)
     controls = uptake.ledger.releases.controls()
     if controls.sending_locked is not None:
-        command = "`uptake reconcile`" if controls.forgotten is not None else "`uptake resume --sending`"
-        out.print(f"Sending is still locked: {controls.sending_locked}. {command} opens it.", markup=False)
+        from uptake.operations.entering import opener
+
+        out.print(f"Sending is still locked: {controls.sending_locked}. {opener(controls)} opens it.", markup=False)
 
 
 _ORDERED = {"pause": "paused", "stop": "stopped", "resume": "resumed"}

@@ -102,6 +102,8 @@ def test_a_pause_says_who_and_why_and_comes_before_all_else(town, now, stands):
     [
         ("stale", "snapshot test is stale", "`uptake refresh`"),
         ("locked", "sending is locked (key)", "`uptake resume --sending`"),
+        ("locked and stale", "sending is locked (key)", "`uptake resume --sending`"),
+        ("restored and stale", "sending is locked (an old copy)", "`uptake reconcile`"),
         ("crowd", "40 accounts would enter", "`uptake plan alpha`, read it, `uptake approve`"),
         ("redefined", "what its goal means has changed", "`uptake plan alpha`"),
     ],
@@ -109,9 +111,12 @@ def test_a_pause_says_who_and_why_and_comes_before_all_else(town, now, stands):
 def test_a_held_one_says_why_and_what_opens_it(town, now, stands, happens, because, opens):
     town.approve()
     town.tick()
-    moment = now + 2 * DAY if happens == "stale" else now + HOUR
-    if happens == "locked":
+    moment = now + 2 * DAY if "stale" in happens else now + HOUR
+    if "locked" in happens:
         town.ledger.releases.control("sending", "", "stop", reason="key", by="uptake", now=now)
+    if "restored" in happens:
+        control = town.ledger.releases.control
+        control("forgotten", now.isoformat(), "stop", reason="an old copy", by="uptake", now=now)
     if happens == "crowd":
         town.settle(40, prefix="new", is_plain=True)
         town.publish(snapshot_id="crowd")

@@ -34,9 +34,14 @@ def test_a_new_home_has_nothing_to_look_at(ledger):
 
 def test_a_lock_of_sending_is_an_alarm_until_it_is_opened(ledger):
     ledger.releases.control("sending", "*", "stop", reason="the key was refused", by="uptake", now=NOW)
-    assert "sending is locked: the key was refused" in told(ledger)
+    assert told(ledger) == "sending is locked: the key was refused; `uptake resume --sending` opens it"
     ledger.releases.control("sending", "*", "resume", reason="a new key", by="Grace", now=NOW + HOUR)
     assert told(ledger) == ""
+
+
+def test_the_alarm_of_a_restored_ledger_names_the_command_that_asks_the_log(ledger):
+    ledger.releases.control("forgotten", NOW.isoformat(), "stop", reason="an old copy", by="uptake", now=NOW)
+    assert told(ledger) == "sending is locked: an old copy; `uptake reconcile` opens it"
 
 
 def test_what_two_ticks_did_not_fold_is_an_alarm(ledger):

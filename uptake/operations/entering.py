@@ -75,8 +75,7 @@ def entries_held(approval: Approved, controls: ControlState, now: datetime, *, g
     if controls.everything is not None:
         return Hold(f"everything is paused ({controls.everything})", "`uptake resume --all`")
     if controls.sending_locked is not None:
-        opens = "`uptake reconcile`" if controls.forgotten is not None else "`uptake resume --sending`"
-        return Hold(f"sending is locked ({controls.sending_locked})", opens)
+        return Hold(f"sending is locked ({controls.sending_locked})", opener(controls))
     if (action := controls.playbooks.get(approval.playbook)) is not None:
         said = "it is paused" if action == "pause" else "it is stopped"
         return Hold(said, f"`uptake resume {approval.playbook}`")
@@ -87,6 +86,11 @@ def entries_held(approval: Approved, controls: ControlState, now: datetime, *, g
         reason = f"what its goal means has changed since plan {approval.plan.plan_id}; plan and approve it again"
         return Hold(reason, _anew(approval))
     return None
+
+
+def opener(controls: ControlState) -> str:
+    """Return the command that opens the lock on sending; a ledger that has forgotten asks the log first."""
+    return "`uptake reconcile`" if controls.forgotten is not None else "`uptake resume --sending`"
 
 
 def limit_of(plan: Plan, playbook: Playbook, tolerance: float) -> int:

@@ -13,7 +13,7 @@ from uptake.domain.arms import Arm
 from uptake.domain.sends import TAKEN
 from uptake.errors import PlaybookError, SnapshotError
 from uptake.operations.definitions import counting_releases
-from uptake.operations.entering import Look, closed_today, look
+from uptake.operations.entering import Look, closed_today, look, opener
 from uptake.operations.gate import Gate, fresh_gate
 from uptake.ports import Approved, ControlState, Journeys, Ledger, Playbooks, Snapshots
 
@@ -171,7 +171,7 @@ def _state(asked: _Asked, name: str) -> tuple[State, str, str | None]:
     if seen is not None and seen.hold is not None:
         return State.HELD, seen.hold.reason, seen.hold.opens
     if asked.controls.sending_locked is not None:
-        return State.HELD, f"sending is locked ({asked.controls.sending_locked})", "`uptake resume --sending`"
+        return State.HELD, f"sending is locked ({asked.controls.sending_locked})", opener(asked.controls)
     return _open(asked, approval)
 
 

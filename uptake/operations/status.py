@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from uptake.operations.entering import opener
 from uptake.operations.guard_mail import harm_of
 from uptake.operations.standing import Standing
 from uptake.ports import Ledger
@@ -54,8 +55,9 @@ def status(ledger: Ledger, playbooks: Sequence[Standing] = (), *, now: datetime,
 def alarms(ledger: Ledger, *, now: datetime, tick_interval: timedelta) -> list[str]:
     """Return what somebody has to look at now, one sentence each."""
     found = []
-    if (locked := ledger.releases.controls().sending_locked) is not None:
-        found.append(f"sending is locked: {locked}")
+    controls = ledger.releases.controls()
+    if controls.sending_locked is not None:
+        found.append(f"sending is locked: {controls.sending_locked}; {opener(controls)} opens it")
     unfolded = ledger.read("unfolded_batches")[0]
     if unfolded["count_batches"] and now - unfolded["received_at"] > 2 * tick_interval:
         found.append(
