@@ -5,17 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from uptake.summaries.markdown import cell, table, words
+from uptake.summaries.markdown import bullets, cell
 
 if TYPE_CHECKING:
     from uptake.operations.reconcile import ReconcileResult
 
+_WAITS = (
+    "Unknown waits for evidence, which the next ticks ask for; held waits for you: `uptake release SEND --by NAME"
+    " --reason WHY` sends it again, and whoever got the first one gets it twice."
+)
+
 
 def held_summary(rows: Sequence[Mapping[str, Any]]) -> str:
     """List messages whose fate nobody knows."""
-    columns = ["send_id", "playbook", "stage_key", "account_id", "contact_id", "status", "detail", "sending_at"]
-    told = table([words(name) for name in columns], [[row[name] for name in columns] for row in rows])
-    return f"# {len(rows)} messages of unknown fate\n\n{told}"
+    title = f"# {len(rows)} messages of unknown fate"
+    if not rows:
+        return f"{title}\n\nNone."
+    # No table: a narrow terminal would cut the ids, and `uptake release` and `uptake explain` take whole ones.
+    told = bullets(
+        f"{row['send_id']} is {row['status']}: {row['playbook']}, stage {row['stage_key']},"
+        f" account {row['account_id']}, contact {row['contact_id']},"
+        f" sent at {cell(row['sending_at'])} UTC: {row['detail']}"
+        for row in rows
+    )
+    return f"{title}\n\n{told}\n\n{_WAITS}"
 
 
 def reconcile_summary(result: ReconcileResult) -> str:
