@@ -282,3 +282,10 @@ def test_a_preview_can_be_of_one_contact(town, playbooks, now):
         show(town, playbooks, now, contact_id="ghost")
     with pytest.raises(Refused, match="expected one of why, how"):
         show(town, playbooks, now, stage_key="call")
+
+
+def test_who_asks_by_an_address_is_told_where_ids_are_and_the_address_is_not_repeated(town, now):
+    town.approve()
+    with pytest.raises(Refused, match="`uptake export EMAIL` shows the contact_id") as refused:
+        ask(town, "ann@customer.example", now)
+    assert "ann@" not in str(refused.value)

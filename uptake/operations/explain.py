@@ -50,11 +50,13 @@ def explain(
     """Explain one contact, in one playbook or in all that were ever planned or approved.
 
     Raises:
-        Refused: No snapshot can be read, or nobody knows this contact or playbook.
+        Refused: No snapshot can be read, nobody knows this contact or playbook, or it is an address.
     """
     gate = fresh_gate(snapshots, ledger, now)
     if gate.snapshot is None:
         raise Refused(f"nothing can be explained: {gate.held}")
+    if "@" in contact_id:
+        raise Refused("contacts are asked about by id, not by address; `uptake export EMAIL` shows the contact_id")
     approved = {approval.playbook: approval for approval in ledger.releases.approved()}
     releases = {name: approval.release for name, approval in approved.items()}
     if playbook is not None and playbook not in releases:
