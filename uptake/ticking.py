@@ -36,6 +36,8 @@ def tick(home: Wiring, *, now: datetime | None = None) -> TickReport:
     mailer = home.mailer  # a missing key is said before anything is decided
     folded = record_delivery(home.ledger, home.delivery_events, clock=home.clock)
     _reconcile.guard(home.ledger, home.witness, now=clock.now(), interval=home.settings.tick_interval)
+    # Before anything is decided, so that what an outage kept too long is decided by this tick, not by the next one.
+    expired = home.ledger.sends.expire(now=clock.now())
     reconciled = None
     if home.ledger.releases.controls().forgotten is not None or home.ledger.read("unresolved_sends"):
         reconciled = _reconcile.reconcile(
@@ -54,6 +56,7 @@ def tick(home: Wiring, *, now: datetime | None = None) -> TickReport:
         owner=home.sender,
         witness=home.witness,
     )
+    sent.expired += expired
     told = tell_of_tasks(home, clock)  # last of all: whoever is told of tasks stands in nobody's way
     has_heard = folded.new_events > 0 or reconciled is not None  # else there is nothing new to search
     doubled = proven_duplicates(home.ledger) if has_heard else None

@@ -33,7 +33,10 @@ def status_summary(status: Status) -> str:
         ("Enrollments", status.enrollments),
         ("Sends", status.sends),
         ("Approvals", _picked(status.approvals, "playbook approved_by approved_at expires_at")),
-        ("Held (waits for you) or unknown (waits for evidence)", _picked(status.held, "playbook stage_key account_id status detail")),
+        (
+            "Held (waits for you) or unknown (waits for evidence)",
+            _picked(status.held, "playbook stage_key account_id status detail"),
+        ),
         (
             "Controls, newest first",
             [
