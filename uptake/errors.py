@@ -99,5 +99,9 @@ class MessageRefused(MailerError):
         self.recipient = recipient
 
 
+class LogIncomplete(MailerError):
+    """The mail service's log does not list all that was taken in some moment."""
+
+
 class SendingForbidden(MailerError):
     """The key, the credits or the sender was refused: all sending stops until a person resumes it."""

@@ -12,7 +12,7 @@ from uptake.adapters.ledger.delivery import SqlDelivery
 from uptake.adapters.sendgrid import SEND_ID_ARG
 from uptake.adapters.sendgrid_events import SendGridEvents
 from uptake.domain.ids import address_hash
-from uptake.errors import MailerUnavailable, UptakeError
+from uptake.errors import LogIncomplete, MailerUnavailable, UptakeError
 from uptake.operations.reconcile import ReconcileResult, guard, reconcile
 from uptake.ports import LoggedMail
 
@@ -159,6 +159,21 @@ def test_who_has_moved_and_is_held_is_looked_for_until_now(world, log):
     assert ask(world, log, DAY + SECOND).held == 1
     log.took(send_id, "c000", NOW + DAY + HOUR, "m0.filter-1")  # its machine had slept in the middle of the request
     assert ask(world, log, 2 * DAY, include_held=True).found == 1
+
+
+def test_a_moment_of_which_the_log_cannot_list_everything_keeps_no_other_message_waiting(world, log, monkeypatch):
+    _, other = lose(world, 2)
+    with world.ledger._store.write() as connection:
+        connection.exec_driver_sql("update people set address = null where contact_id = 'c000'")
+    log.took(other, "c001", NOW, "m1.filter-1")
+
+    def too_many(since: datetime, until: datetime) -> list[LoggedMail]:
+        raise LogIncomplete("1000 messages within a second")
+
+    monkeypatch.setattr(log, "between", too_many)
+    result = ask(world, log, HOUR)
+    assert (result.asked, result.found, result.trouble) == (2, 1, None)
+    assert ask(world, log, DAY + SECOND).held == 1, "without evidence a person decides"
 
 
 def test_what_the_webhook_has_told_is_not_asked_for(world, log):

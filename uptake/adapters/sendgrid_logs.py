@@ -19,7 +19,7 @@ import orjson
 from uptake.adapters.sendgrid import SEND_ID_ARG
 from uptake.adapters.sendgrid_api import SendGridApi
 from uptake.domain.ids import address_hash
-from uptake.errors import MailerError
+from uptake.errors import LogIncomplete, MailerError
 from uptake.ports import LoggedMail
 
 _log = logging.getLogger(__name__)
@@ -51,14 +51,14 @@ class SendGridLogs:
         self._api.close()
 
     def between(self, since: datetime, until: datetime) -> list[LoggedMail]:
-        """Return all that was taken in [since, until). Raises MailerError and its kin."""
+        """Return all that was taken in [since, until). Raises LogIncomplete, MailerError and its kin."""
         start, end = _whole_second(since), _whole_second(until) + _FINEST
         found = self._search(f"{_from(start)} AND {_to(end)}")
         if len(found) < LIMIT:
             return found
         if end - start <= _FINEST:
-            raise MailerError(f"{LIMIT} messages or more within the second of {start:%Y-%m-%d %H:%M:%S}: SendGrid's "
-                              "log cannot list them all")  # fmt: skip
+            raise LogIncomplete(f"{LIMIT} messages or more within the second of {start:%Y-%m-%d %H:%M:%S}: SendGrid's "
+                                "log cannot list them all")  # fmt: skip
         middle = _whole_second(start + (end - start) / 2)
         return [*self.between(start, middle - _FINEST), *self.between(middle, end - _FINEST)]
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from uptake import failpoints
-from uptake.errors import MailerError, UptakeError
+from uptake.errors import LogIncomplete, MailerError, UptakeError
 from uptake.operations.record_delivery import record_delivery
 from uptake.operations.tick import KIND
 from uptake.ports import ENGINE, Clock, DeliveryEvents, Forgotten, Ledger, LoggedMail, MailLog, Witness
@@ -172,9 +172,12 @@ def _look_up(
     seen: dict[str, LoggedMail] = {}
     for row in wanted:
         result.asked += 1
-        for mail in _to_recipient(log, row, now):
-            if is_new(mail):
-                seen[mail.message_id] = mail
+        try:
+            mails = _to_recipient(log, row, now)
+        except LogIncomplete as error:  # it stays without evidence, and keeps no other waiting for theirs
+            _log.warning("message %s cannot be looked up: %s", row["send_id"], error)
+            continue
+        seen |= {mail.message_id: mail for mail in mails if is_new(mail)}
     told = learn.from_mails(list(seen.values()))
     result.found = len(told & {row["send_id"] for row in wanted})
 

@@ -118,7 +118,7 @@ class MailLog(Protocol):
     """
 
     def between(self, since: datetime, until: datetime) -> list[LoggedMail]:
-        """Return all that was taken in [since, until)."""
+        """Return all that was taken in [since, until). Raises LogIncomplete when it does not list all of it."""
 
     def to_address(self, address: str, since: datetime) -> list[LoggedMail]:
         """Return what was taken for one address from a moment on."""
