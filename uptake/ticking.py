@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from uptake.adapters.clock import StoppedClock
@@ -22,16 +22,13 @@ if TYPE_CHECKING:
     from uptake.ports import Clock
     from uptake.wiring import Wiring
 
-#: How far a tick's moment may lie from the clock when the mail service is not on this machine.
-_SKEW = timedelta(hours=1)
-
 
 def tick(home: Wiring, *, now: datetime | None = None) -> TickReport:
     """Fold what is known, decide for everybody, send what is due; `now` stops the clock for all three."""
     clock = home.clock if now is None else StoppedClock(now)
     if now is not None and not is_loopback(home.settings.sendgrid_base_url):
         away = abs(now - home.clock.now())
-        if away > _SKEW:
+        if away > _reconcile.MARGIN:  # further away, the log would be asked for another time than it knows
             raise Refused(f"--now lies {away} from the clock; mail that really leaves is decided by the clock alone")
     mailer = home.mailer  # a missing key is said before anything is decided
     folded = record_delivery(home.ledger, home.delivery_events, clock=home.clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from datetime import timedelta
@@ -11,7 +12,6 @@ import httpx
 import pytest
 
 from tests.crash.outbox import NOW, Outbox, copy_ledger, judge, load_people, plan_sends, serving
-from uptake.errors import LedgerError
 from uptake.operations.reconcile import guard, trust
 from uptake.operations.record_delivery import record_delivery
 from uptake.sandbox.fakegrid import EventPoster
@@ -200,7 +200,21 @@ def test_a_ledger_that_ticks_in_time_is_never_locked(world):
     assert [row for row in world.ledger.read("controls") if row["scope"] == "forgotten"] == []
 
 
-def test_a_damaged_witness_is_said_and_stops_nothing_in_silence(world):
-    (world.home / "last_intent.json").write_text("{")
-    with pytest.raises(LedgerError, match="damaged"):
-        guard(world.ledger, world.witness, now=NOW)
+@pytest.mark.parametrize("kept", ["{", "[]", '{"send_id": "f", "sending_at": "2026-03-03"}', "\udcff"])
+def test_a_damaged_witness_locks_until_the_log_was_asked(world, kept):
+    backup = backup_of(world)
+    tick(world)
+    path = world.home / "last_intent.json"
+    path.write_text(kept, errors="surrogateescape")
+    os.utime(path, (NOW.timestamp(),) * 2)
+    world.clock.moment += 20 * MINUTE
+    world = restore(world, backup)
+    tick(world)
+    assert "last_intent.json is damaged" in (world.ledger.releases.controls().sending_locked or "")
+    world.clock.moment += HOUR
+    for _ in range(2):
+        tick(world)
+        assert world.ledger.releases.controls().sending_locked is None, "what is settled locks nothing again"
+        world.clock.moment += HOUR
+    assert accepted(world.home) == 12
+    assert judge(world.home, world.statuses()).is_clean

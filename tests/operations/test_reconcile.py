@@ -289,6 +289,12 @@ def test_an_intent_that_the_ledger_lacks_is_a_hint(world, place, noted_at, expec
     assert since(world, Witness(send_id, noted_at), NOW + MINUTE) == expected
 
 
+def test_what_is_known_of_the_future_tells_nothing_of_when_it_began(world):
+    with world.ledger._store.write() as connection:
+        connection.exec_driver_sql("update runs set heartbeat_at = '2026-03-04 09:00:00.000000'")
+    assert since(world, Witness("f" * 32), NOW + 5 * MINUTE) == NOW + 5 * MINUTE - 30 * DAY
+
+
 def test_both_hints_count_from_the_earlier_one_and_a_lock_that_stands_is_left_alone(world):
     with world.ledger._store.write() as connection:
         connection.exec_driver_sql("update sends set sending_at = '2026-03-03 10:00:00.000000' where send_key = 1")

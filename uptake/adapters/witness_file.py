@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from uptake import failpoints
-from uptake.errors import LedgerError
 
 
 class WitnessFile:
@@ -29,11 +28,14 @@ class WitnessFile:
         failpoints.at("witness: noted")
 
     def newest(self) -> tuple[str, datetime] | None:
-        """Return the send id and the moment kept last. Raises LedgerError when the file is damaged."""
+        """Return the send id and the moment kept last; '' and when it was written, of a file that is damaged."""
         try:
             kept = json.loads(self._path.read_text())
-            return str(kept["send_id"]), datetime.fromisoformat(kept["sending_at"])
+            sending_at = datetime.fromisoformat(kept["sending_at"])
+            if sending_at.tzinfo is None:
+                raise ValueError("a moment without a zone")
+            return str(kept["send_id"]), sending_at
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise LedgerError(f"{self._path}: damaged; run `uptake reconcile`, then delete it") from error
+        except (ValueError, KeyError, TypeError):
+            return "", datetime.fromtimestamp(self._path.stat().st_mtime, UTC)

@@ -26,8 +26,8 @@ SETTLE = timedelta(hours=1)  # how long the log may lag behind: sooner, what it 
 ASKED_AFTER = timedelta(minutes=30)  # an unknown message is first looked up then; the webhook usually is quicker
 HOLD_AFTER = timedelta(hours=24)  # the webhook gives up then, too
 LOG_KEEPS = timedelta(days=30)
+MARGIN = timedelta(minutes=5)  # between our clock and the service's
 
-_MARGIN = timedelta(minutes=5)  # between our clock and the service's
 _CHUNK = 100
 _BY_HAND = "who knows the ledger to be whole opens it with `uptake reconcile --trust-ledger --by NAME --reason WHY`"
 
@@ -47,7 +47,8 @@ class ReconcileResult:
 def guard(ledger: Ledger, witness: Witness, *, now: datetime, interval: timedelta = TICK_INTERVAL) -> str | None:
     """Lock sending when this ledger may be older than the world; return why, if it was locked just now.
 
-    Two hints: no tick for more than two intervals, and an intent that this home remembers and the ledger does not.
+    Two hints: no tick for more than two intervals, and an intent that this home remembers and the ledger does not
+    (or a memory that is damaged).
     Call it before a tick begins, which is a heartbeat itself.
     """
     if ledger.releases.controls().forgotten is not None:
@@ -63,11 +64,14 @@ def guard(ledger: Ledger, witness: Witness, *, now: datetime, interval: timedelt
         )
     newest = witness.newest()
     if newest is not None and (settled is None or newest[1] > settled) and _lacks(ledger, *newest):
-        # What the ledger knows of last: whatever came later was forgotten.
-        known = ledger.read("last_known")[0]["known_at"] or now - LOG_KEEPS
+        # What the ledger knows of last: whatever came later was forgotten. A clock that ran ahead tells of no moment.
+        known = ledger.read("last_known")[0]["known_at"]
+        known = known if known is not None and known <= now + MARGIN else now - LOG_KEEPS
         since = known if since is None else min(since, known)
         reason = (
             f"a message was sent at {newest[1]:%Y-%m-%d %H:%M} UTC that the ledger lacks: an older copy was restored"
+            if newest[0]
+            else "last_intent.json is damaged, nobody knows what was sent last: this may be an old copy of the ledger"
         )
     if since is None:
         return None
@@ -103,7 +107,7 @@ def reconcile(
     learn = _Learner(ledger, log, events, clock)
     try:
         if forgotten is not None:
-            result.remembered = learn.since(forgotten.since - _MARGIN)
+            result.remembered = learn.since(forgotten.since - MARGIN)
         _look_up(ledger, log, learn, result, clock.now(), include_held=include_held)
     except MailerError as error:
         result.trouble = str(error)
@@ -167,7 +171,7 @@ def _look_up(
     ]
     if not wanted:
         return
-    since = min(row["sending_at"] for row in wanted) - _MARGIN
+    since = min(row["sending_at"] for row in wanted) - MARGIN
     is_new = learn.unknown_since(since, among="known_mails_of_stuck")
     seen: dict[str, LoggedMail] = {}
     for row in wanted:
@@ -188,7 +192,7 @@ def _to_recipient(log: MailLog, send: Mapping[str, Any], now: datetime) -> Itera
     Who has moved or was forgotten since is known by the hash alone: then everything from around that time is read. Of
     what is held, which a person asks about, it is everything since: a request may have slept on its way for a day.
     """
-    since = send["sending_at"] - _MARGIN
+    since = send["sending_at"] - MARGIN
     if send["address"] is not None:
         return log.to_address(send["address"], since)
     around = log.between(since, now if send["status"] == "held" else send["sending_at"] + ASKED_AFTER)
@@ -231,7 +235,7 @@ class _Learner:
         return told
 
     def _until(self) -> datetime:
-        return (self._clock.now() + _MARGIN).astimezone(UTC)
+        return (self._clock.now() + MARGIN).astimezone(UTC)
 
 
 def _chunks(mails: Sequence[LoggedMail], size: int) -> Iterator[Sequence[LoggedMail]]:

@@ -150,4 +150,4 @@ class Witness(Protocol):
         """Keep it, durably, before the request leaves."""
 
     def newest(self) -> tuple[str, datetime] | None:
-        """Return what was kept last."""
+        """Return what was kept last; '' as the send id where that is damaged."""
