@@ -112,6 +112,13 @@ def test_what_is_not_signed_is_not_stored(client, ledger):
     assert ledger.delivery.unfolded(9) == []
 
 
+def test_a_wrong_key_is_found_in_the_log_and_forgers_do_not_fill_it(client, caplog):
+    for _ in range(3):
+        client.post("/webhooks/sendgrid", content=BODY[:-1], headers=headers())
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "uptake.web_public"]
+    assert "UPTAKE_WEBHOOK_PUBLIC_KEY" in line
+
+
 def test_without_a_key_no_event_is_believed(ledger):
     response = a_client(ledger, webhook_keys=()).post("/webhooks/sendgrid", content=BODY, headers=headers())
     assert response.status_code == 403

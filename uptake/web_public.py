@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs
@@ -29,6 +30,7 @@ MAX_WEBHOOK_BYTES = 4 * 1024 * 1024  # SendGrid posts at 768 KB
 _MAX_COMMIT_BYTES = 8 * 1024 * 1024  # of the bodies that share a transaction
 _MAX_FORM_BYTES = 16 * 1024
 _MAX_TOKEN = 1_000
+_TELL_REFUSALS_EVERY = 60.0  # seconds
 
 #: The answers of the preference page, as they reach the ledger.
 ANSWERS: Mapping[str, str] = {
@@ -178,6 +180,7 @@ class _Public:
         self._topics = topics
         self._max_webhook_bytes = max_webhook_bytes
         self._bodies = _Bodies(ledger, clock)
+        self._tells_refusals_from = 0.0  # on the monotonic clock
 
     async def webhook(self, request: Request) -> Response:
         """Store one signed body, then say so. Whatever is not 2xx, SendGrid sends again."""
@@ -190,10 +193,19 @@ class _Public:
             return Response(status_code=413)
         now = self._clock.now()
         if not verify(body, signature=signatures[0], timestamp=timestamps[0], keys=self._keys, now=now):
+            self._tell_refusal()
             return Response(status_code=403)
         if not await self._bodies.store(body):
             return Response(status_code=503, headers={"Retry-After": "30"})
         return Response(status_code=204)
+
+    def _tell_refusal(self) -> None:
+        """Log that a body was not believed, at most once a minute: a wrong key shows nowhere else."""
+        if time.monotonic() >= self._tells_refusals_from:
+            self._tells_refusals_from = time.monotonic() + _TELL_REFUSALS_EVERY
+            _log.warning(
+                "a webhook post was refused: it is forged or old, or UPTAKE_WEBHOOK_PUBLIC_KEY is not SendGrid's key"
+            )
 
     async def unsubscribe(self, request: Request) -> Response:
         """GET asks; POST, from the page or as RFC 8058's one click, stops the topic before it answers."""
