@@ -70,6 +70,7 @@ def test_a_server_error_is_unknown_whatever_it_says(status, body):
         ([("bad", None), ("Does not contain a valid address.", "personalizations.1.to.0.email")], 1),
         ([("bad", "personalizations.1.subject")], None),
         ([("bad", "personalizations.1.total")], None),
+        ([("must not contain CRLF", "personalizations.1.to.0.name")], None),
         ([("Bad Request", None)], None),
         ([("bad", "content.0.value")], None),
     ],

@@ -41,7 +41,7 @@ SEND_ID_ARG = "uptake_send_id"
 MAX_SUBSTITUTION_BYTES = 10_000
 MAX_PERSONALIZATIONS = 1_000
 
-_NAMED_ADDRESS = re.compile(r"^personalizations\.(\d+)\.to\b")
+_NAMED_ADDRESS = re.compile(r"^personalizations\.(\d+)\.to(\.\d+(\.email)?)?$")  # not the name in it
 _ADDRESS = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
 _MAX_BODY_READ = 64 * 1024
 _LONGEST_READ = 30.0  # seconds for an answer that is no acceptance

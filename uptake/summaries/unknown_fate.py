@@ -25,7 +25,7 @@ def held_summary(rows: Sequence[Mapping[str, Any]]) -> str:
     told = bullets(
         f"{row['send_id']} is {row['status']}: {row['playbook']}, stage {row['stage_key']},"
         f" account {row['account_id']}, contact {row['contact_id']},"
-        f" sent at {cell(row['sending_at'])} UTC: {row['detail']}"
+        f" sent at {cell(row['sending_at'])} UTC: {cell(row['detail'])}"
         for row in rows
     )
     return f"{title}\n\n{told}\n\n{_WAITS}"
