@@ -189,13 +189,15 @@ def _look_up(
 def _to_recipient(log: MailLog, send: Mapping[str, Any], now: datetime) -> Iterable[LoggedMail]:
     """Return what was taken for the address a message was made for.
 
-    Who has moved or was forgotten since is known by the hash alone: then everything from around that time is read. Of
-    what is held, which a person asks about, it is everything since: a request may have slept on its way for a day.
+    Who has moved or was forgotten since is known by the hash alone: then everything from around that time is read. With
+    the last look before it is held, and when a person asks later, it is everything since: a request may have slept on
+    its way for hours, and more often than once a day that would be too much to read.
     """
     since = send["sending_at"] - MARGIN
     if send["address"] is not None:
         return log.to_address(send["address"], since)
-    around = log.between(since, now if send["status"] == "held" else send["sending_at"] + ASKED_AFTER)
+    is_last_look = now - send["sending_at"] > HOLD_AFTER
+    around = log.between(since, now if is_last_look else send["sending_at"] + ASKED_AFTER)
     return [mail for mail in around if mail.address_hash == send["address_hash"]]
 
 
