@@ -12,7 +12,7 @@ from uptake.adapters.ledger.delivery import SqlDelivery
 from uptake.adapters.sendgrid import SEND_ID_ARG
 from uptake.adapters.sendgrid_events import SendGridEvents
 from uptake.domain.ids import address_hash
-from uptake.errors import MailerUnavailable, UptakeError
+from uptake.errors import LogIncomplete, MailerUnavailable, UptakeError
 from uptake.operations.reconcile import ReconcileResult, guard, reconcile
 from uptake.ports import LoggedMail
 
@@ -162,6 +162,21 @@ def test_who_has_moved_is_looked_for_until_now_before_and_after_it_is_held(world
     assert (result.found, result.held) == (1, 1)
     log.took(second, "c001", NOW + DAY + HOUR, "m1.filter-1")
     assert ask(world, log, 2 * DAY, include_held=True).found == 1
+
+
+def test_a_moment_of_which_the_log_cannot_list_everything_keeps_no_other_message_waiting(world, log, monkeypatch):
+    _, other = lose(world, 2)
+    with world.ledger._store.write() as connection:
+        connection.exec_driver_sql("update people set address = null where contact_id = 'c000'")
+    log.took(other, "c001", NOW, "m1.filter-1")
+
+    def too_many(since: datetime, until: datetime) -> list[LoggedMail]:
+        raise LogIncomplete("1000 messages within a second")
+
+    monkeypatch.setattr(log, "between", too_many)
+    result = ask(world, log, HOUR)
+    assert (result.asked, result.found, result.trouble) == (2, 1, None)
+    assert ask(world, log, DAY + SECOND).held == 1, "without evidence a person decides"
 
 
 def test_what_the_webhook_has_told_is_not_asked_for(world, log):
