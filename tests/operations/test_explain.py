@@ -249,6 +249,23 @@ def test_a_held_gate_and_a_missing_approval_are_told(town, now):
     assert (answer.approved_by, answer.entries_held) == (None, "no release of it is approved")
 
 
+def test_what_their_address_has_stopped_is_told_until_it_is_taken_back(town, now):
+    town.approve()
+    contact, other = list(town.contacts)[:2]
+    assert ask(town, contact, now)[0].stops == ()
+    people = town.ledger.people
+    people.unsubscribe(contact, topic="product-training", source="one_click", now=now - DAY)
+    people.unsubscribe(contact, topic=None, source="preference_page", now=now)
+    assert [(one.topic, one.reason, one.source, one.suppressed_at) for one in ask(town, contact, now)[0].stops] == [
+        ("product-training", "unsubscribed", "one_click", now - DAY),
+        ("", "unsubscribed", "preference_page", now),
+    ]
+    assert ask(town, other, now)[0].stops == ()
+    with town.ledger._store.write() as connection:
+        connection.exec_driver_sql("update suppressions set lifted_at = '2999-01-01 00:00:00.000000' where topic = ''")
+    assert [one.topic for one in ask(town, contact, now)[0].stops] == ["product-training"]
+
+
 def test_nobody_is_explained_who_is_not_known(town, now):
     town.approve()
     with pytest.raises(Refused, match="nobody knows contact 'ghost'"):

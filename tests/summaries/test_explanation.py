@@ -20,6 +20,7 @@ from uptake.operations.explained import (
     NextStage,
     OpenTask,
     PlaybookExplanation,
+    Stopped,
     Wait,
 )
 from uptake.ports import ControlState
@@ -40,6 +41,12 @@ def test_an_explanation_shows_what_was_seen_as_text() -> None:
         snapshot_id="s1",
         last_mail_at=None,
         gate_held=HOSTILE,
+        stops=(
+            Stopped(
+                topic=HOSTILE, reason="unsubscribed", source=HOSTILE, suppressed_at=datetime(2026, 3, 2, tzinfo=UTC)
+            ),
+            Stopped(topic="", reason="erased", source="forget", suppressed_at=datetime(2026, 3, 4, 9, tzinfo=UTC)),
+        ),
         playbooks=(playbook,),
     )
     text = explanation_summary(found)
@@ -47,6 +54,7 @@ def test_an_explanation_shows_what_was_seen_as_text() -> None:
     assert "The playbook is paused." in text
     assert "Has answered on the preference page that a colleague is the right person for this (2026-03-03 09:00" in text
     assert "The account is stopped." in text
+    assert "- No mail at all, because: erased (forget, 2026-03-04 09:00 UTC)." in text
     found.playbooks = ()
     assert "Last mail: –." in explanation_summary(found)
 
@@ -105,7 +113,7 @@ def test_an_explanation_says_what_comes_next_and_when(changed: dict[str, Any], s
     )  # fmt: skip
     found = Explanation(
         contact_id="c", account_id="a", snapshot_id="s", as_of=datetime(2026, 3, 3, 9, tzinfo=UTC), gate_held=None,
-        controls=ControlState(), last_mail_at=None, playbooks=(one,),
+        controls=ControlState(), last_mail_at=None, stops=(), playbooks=(one,),
     )  # fmt: skip
     text = explanation_summary(found)
     check_is_data(text)

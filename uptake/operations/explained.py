@@ -100,6 +100,16 @@ class Answered:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """What this contact's address gets no more, and why."""
+
+    topic: str  # '' is all mail
+    reason: str  # `SuppressionReason`
+    source: str
+    suppressed_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlaybookExplanation:
     """One playbook seen from one contact."""
 
@@ -133,6 +143,7 @@ class Explanation:
     gate_held: str | None
     controls: ControlState
     last_mail_at: datetime | None
+    stops: tuple[Stopped, ...]  # the oldest first
     playbooks: tuple[PlaybookExplanation, ...]
 
 

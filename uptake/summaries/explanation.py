@@ -10,7 +10,15 @@ from uptake.domain.conditions import Seen
 from uptake.summaries.markdown import SHOWN, bullets, cell, table, words
 
 if TYPE_CHECKING:
-    from uptake.operations.explained import CapUse, Enrollment, Explanation, Happened, NextStage, PlaybookExplanation
+    from uptake.operations.explained import (
+        CapUse,
+        Enrollment,
+        Explanation,
+        Happened,
+        NextStage,
+        PlaybookExplanation,
+        Stopped,
+    )
 
 _VERDICTS = {
     "send": "a tick now would send it",
@@ -34,7 +42,14 @@ def explanation_summary(found: Explanation) -> str:
         f"As of snapshot `{found.snapshot_id}`. Last mail: {cell(found.last_mail_at)}.",
         f"The gate holds: {cell(found.gate_held)}" if found.gate_held else "The gate: passed.",
     ]
+    if found.stops:
+        parts.append(bullets(map(_stopped, found.stops)))
     return "\n\n".join([*parts, *(_playbook(one, found) for one in found.playbooks)])
+
+
+def _stopped(one: Stopped) -> str:
+    what = f"No mail about {cell(one.topic)}" if one.topic else "No mail at all"
+    return f"{what}, because: {words(one.reason)} ({words(one.source)}, {_at(one.suppressed_at)})."
 
 
 def _playbook(one: PlaybookExplanation, found: Explanation) -> str:
