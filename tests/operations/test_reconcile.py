@@ -164,6 +164,14 @@ def test_who_has_moved_is_looked_for_until_now_before_and_after_it_is_held(world
     assert ask(world, log, 2 * DAY, include_held=True).found == 1
 
 
+def test_of_one_request_to_many_who_have_moved_the_time_around_is_read_once(world, log):
+    lose(world, 5)
+    with world.ledger._store.write() as connection:
+        connection.exec_driver_sql("update people set address = null, address_hash = null")
+    assert ask(world, log, HOUR).asked == 5
+    assert log.asked == [(NOW - 5 * MINUTE, NOW + 30 * MINUTE)]
+
+
 def test_a_moment_of_which_the_log_cannot_list_everything_keeps_no_other_message_waiting(world, log, monkeypatch):
     _, other = lose(world, 2)
     with world.ledger._store.write() as connection:

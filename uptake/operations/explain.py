@@ -92,7 +92,7 @@ def explain(
         gate_held=gate.held,
         controls=asked.controls,
         last_mail_at=None if last is None else _aware(last),
-        stops=tuple(Stopped(**row) for row in ledger.read("stops_of_contact", contact_id=contact_id)),
+        stops=tuple(Stopped(**row) for row in ledger.people.stops_of(contact_id)),
         playbooks=tuple(
             _playbook(asked, release, approved.get(name), list(approved.values()))
             for name, release in sorted(releases.items())

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from uptake import failpoints
@@ -173,11 +174,12 @@ def _look_up(
         return
     since = min(row["sending_at"] for row in wanted) - MARGIN
     is_new = learn.unknown_since(since, among="known_mails_of_stuck")
+    between = cache(log.between)  # whoever was in one request is looked for in the same span
     seen: dict[str, LoggedMail] = {}
     for row in wanted:
         result.asked += 1
         try:
-            mails = _to_recipient(log, row, now)
+            mails = _to_recipient(log, between, row, now)
         except LogIncomplete as error:  # it stays without evidence, and keeps no other waiting for theirs
             _log.warning("message %s cannot be looked up: %s", row["send_id"], error)
             continue
@@ -186,7 +188,9 @@ def _look_up(
     result.found = len(told & {row["send_id"] for row in wanted})
 
 
-def _to_recipient(log: MailLog, send: Mapping[str, Any], now: datetime) -> Iterable[LoggedMail]:
+def _to_recipient(
+    log: MailLog, between: Callable[[datetime, datetime], list[LoggedMail]], send: Mapping[str, Any], now: datetime
+) -> Iterable[LoggedMail]:
     """Return what was taken for the address a message was made for.
 
     Who has moved or was forgotten since is known by the hash alone: then everything from around that time is read. With
@@ -197,7 +201,7 @@ def _to_recipient(log: MailLog, send: Mapping[str, Any], now: datetime) -> Itera
     if send["address"] is not None:
         return log.to_address(send["address"], since)
     is_last_look = now - send["sending_at"] > HOLD_AFTER
-    around = log.between(since, now if is_last_look else send["sending_at"] + ASKED_AFTER)
+    around = between(since, now if is_last_look else send["sending_at"] + ASKED_AFTER)
     return [mail for mail in around if mail.address_hash == send["address_hash"]]
 
 

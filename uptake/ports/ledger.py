@@ -232,6 +232,9 @@ class People(Protocol):
     def answer_of(self, contact_id: str, *, feature_key: str) -> str | None:
         """Return the kind of the answer that counts; None when there is none."""
 
+    def stops_of(self, contact_id: str) -> Sequence[Mapping[str, Any]]:
+        """Return topic ('' is all mail), reason, source, suppressed_at of what a contact's address gets no more."""
+
     def person(self, contact_id: str) -> Mapping[str, Any] | None:
         """Return contact_id, account_id, address, given_name, full_name, role, time_zone, locale; None if unknown."""
 

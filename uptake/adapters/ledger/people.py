@@ -105,9 +105,9 @@ class SqlPeople:
         ever had: the link may be that of an old mail. Of whom no address is known
         (a restored ledger has forgotten them) it is kept until they are loaded.
         """
-        topics = sorted(self._releases.names_of(topic)) if topic else [""]
         with self._store.write() as connection:
             self._store.stop(connection)
+            topics = sorted(self._releases.names_of(connection, topic)) if topic else [""]
             known = _address_hashes(connection, contact_id)
             if not known:
                 rows = [
@@ -191,6 +191,18 @@ class SqlPeople:
         """Return the kind of the answer that counts; None when there is none."""
         with self._store.read() as connection:
             return connection.scalar(_answer(contact_id, feature_key))
+
+    def stops_of(self, contact_id: str) -> Sequence[Mapping[str, Any]]:
+        """Return topic ('' is all mail), reason, source, suppressed_at of what a contact's address gets no more."""
+        row = suppressions.c
+        query = (
+            sa.select(row.topic, row.reason, row.source, row.suppressed_at)
+            .join(people, people.c.address_hash == row.address_hash)
+            .where(people.c.contact_id == contact_id, in_force())
+            .order_by(row.suppressed_at, row.topic, row.reason)
+        )
+        with self._store.read() as connection:
+            return [dict(found._mapping) for found in connection.execute(query)]
 
     def person(self, contact_id: str) -> Mapping[str, Any] | None:
         """Return contact_id, account_id, address, given_name, full_name, role, time_zone, locale; None if unknown."""

@@ -224,15 +224,6 @@ inner join enrollments as e on c.enrollment_id = e.enrollment_id
 where c.contact_id = :contact_id
 order by e.enrollment_id
 
--- stops_of_contact --
--- What a contact's address has stopped and not taken back: topic '' is all mail.
-select s.topic, s.reason, s.source, s.suppressed_at
-from people as p
-inner join suppressions as s on p.address_hash = s.address_hash
-where p.contact_id = :contact_id and s.suppressed_at is not null
-    and (s.lifted_at is null or s.suppressed_at >= s.lifted_at)
-order by s.suppressed_at, s.topic, s.reason
-
 -- contact_history --
 -- Everything the ledger knows of one contact, oldest first.
 select 'entered' as what, e.enrolled_at as happened_at, e.playbook, e.enrollment_id, null as stage_key, e.arm as outcome,

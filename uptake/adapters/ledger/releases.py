@@ -11,6 +11,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from uptake.adapters.ledger.among import among
 from uptake.adapters.ledger.arrow import fetch, objects
 from uptake.adapters.ledger.schema import approvals, audiences, controls, plans, playbook_versions
 from uptake.adapters.ledger.store import Store
@@ -105,16 +106,15 @@ class SqlReleases:
         """
         row = playbook_versions.c
         found = connection.scalars(sa.select(row.version_id).order_by(row.version_id)).all()
-        for version_id in found:
-            if version_id not in self._topics:
-                text = connection.execute(sa.select(row.release).where(row.version_id == version_id)).scalar_one()
+        if unread := [version_id for version_id in found if version_id not in self._topics]:
+            query = sa.select(row.version_id, row.release).where(among(row.version_id, unread))
+            for version_id, text in connection.execute(query):
                 self._topics[version_id] = json.loads(text)["workspace"]["topics"]
         return [pair for version_id in found for pair in self._topics[version_id].items()]
 
-    def names_of(self, topic: str) -> set[str]:
+    def names_of(self, connection: sa.Connection, topic: str) -> set[str]:
         """Return every name a topic ever had: the group of the mail service is what stays the same."""
-        with self._store.read() as connection:
-            topics = self.topics_in(connection)
+        topics = self.topics_in(connection)
         group = dict(topics).get(topic)
         return {topic, *(name for name, one in topics if one == group)}
 
